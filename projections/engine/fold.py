@@ -23,7 +23,7 @@ class Fold:
     Then write the ``dirty`` rows: those in ``rows`` are upserted, the others deleted. ``changed`` is the position of
     the last event that changed a row. ``before`` holds the dirty rows as they were before the batch, if the model has
     derived tables. ``state`` is the model's state after the batch; the state passed in stays as it was, so that a
-    failed batch can be folded again.
+    failed batch can be folded again. ``loaded`` is for the caller: the keys of which it has loaded all rows.
 
     ``rejected`` holds (position, name, error) of events whose values did not convert. The PBX sent them, so the model
     continues without them. Any other error is a fault of the model: it ends the fold and is in ``error`` with the
@@ -42,6 +42,7 @@ class Fold:
         self.keys: set[Key] = set()
         self.groups: set[Key] = set()
         self.pbxes: set[str] = set()
+        self.loaded: list[Key] = []
         self.before: dict[Key, Any] = {}
         self._on_change = keeping_first(self.before, on_change) if model.derived else on_change
         self._plan: list[tuple[Handler | GroupHandler | None, Key, Any, RecordedEvent]] = []
@@ -98,10 +99,10 @@ class Fold:
             return
         for handler, key, shaped, event in self._plan:
             try:
-                if handler is None:
-                    self._fold_snapshot(event, shaped)
-                elif type(handler) is GroupHandler:
+                if type(handler) is GroupHandler:
                     self._fold_group(handler, key, shaped, event)
+                elif handler is None:
+                    self._fold_snapshot(event, shaped)
                 elif handler.match_column:
                     for match in self._rows.matching(key[0], handler.match_columns, key[1]):
                         self._fold_row(handler, match, shaped, event)

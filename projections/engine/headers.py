@@ -11,7 +11,7 @@ from projections.engine.cel_csv import cel_headers
 from projections.engine.queue_log import queue_log_headers
 from projections.engine.shapers import Shaper, shaper_of
 from schemas.log import RecordedEvent
-from schemas.text import decode_text
+from schemas.text import decode_text, replace_nul
 
 MAX_LAYOUTS = 8
 """How many layouts of one event are remembered; Asterisk has one or two of each."""
@@ -101,7 +101,9 @@ class HeaderSubset:
     def find(self, event: RecordedEvent) -> tuple[Layout, Sequence[str]] | None:
         """Return the remembered layout of an event's block, and its values; None for any other event."""
         if event.source == "ami":
-            text = decode_text(event.raw)
+            text = event.raw.decode("utf-8", "replace")
+            if "\0" in text:
+                text = replace_nul(text)
             for layout in self._layouts:
                 if match := layout.fullmatch(text):
                     return layout, match.groups()

@@ -117,9 +117,10 @@ class MachineFold(Fold):
             ended = {key for one in self.ids for key in self._ended.get(one, ())}
             machine.load([self.rows[key] for key in sorted(ended)])
             for shaped, event in self._inputs:
-                for key in machine.fold(shaped):
-                    touched[key] = event
-                    self.changed = event.position
+                if keys := machine.fold(shaped):
+                    for key in keys:
+                        touched[key] = event
+                        self.changed = event.position
                 if self._on_change is not None:
                     later = [key for key in ended & self._looked_up if self.rows[key].tm_update == event.at]
                     touched = dict.fromkeys(later, event) | touched

@@ -119,6 +119,7 @@ class Projector(CursorSet):
                 if (fold := folds.get(cursor)) is not None:
                     cursor.state = fold.state
                     cursor.changed = fold.changed or cursor.changed
+                    cursor.recent = {key: fold.rows.get(key) for key in fold.loaded}
                     if isinstance(fold, MachineFold):
                         cursor.opened = fold.release()
         foremost = max((c.position for c in self.cursors if c.schema == "model"), default=MAX_POSITION)
