@@ -47,11 +47,11 @@ class DecodedEvent:
         if subset is None:
             self._take(headers_of(event))
             return None
-        found = subset.find(event)
-        if found is None:
+        match = subset.find(event)
+        if match is None:
             self._take(subset.parse(event))
             return None
-        self._layout, self._values = found
+        self._layout, self._values = match
         return self._layout
 
     def _take(self, headers: dict[str, Any]) -> dict[str, Any]:

@@ -90,7 +90,7 @@ class HeaderSubset:
     """The headers that folds read of the events of one name.
 
     Asterisk always writes the headers of one event in the same order. So a regular expression, which checks every
-    line, finds the values in a block of a remembered layout 3 to 4 times as fast as `headers_of`.
+    line, parses a block of a remembered layout 3 to 4 times as fast as `headers_of`.
     Any other block is parsed in full, and its layout is remembered.
     """
 
@@ -113,8 +113,8 @@ class HeaderSubset:
         """Return what `headers_of` returns, at least for the headers in ``names``, and remember the layout."""
         if event.source != "ami":
             return headers_of(event)
-        if (found := self.find(event)) is not None:
-            layout, values = found
+        if (match := self.find(event)) is not None:
+            layout, values = match
             return layout.headers(values)
         text = decode_text(event.raw)
         if len(self._layouts) < MAX_LAYOUTS:

@@ -1,7 +1,7 @@
 """Functions that make a shape of an event from the values of its headers, without a dict between them.
 
-`msgspec.convert` takes a dict by header. For a block of a known layout the place of each header is known as well, so a
-generated function takes the values by place, in a third of the time. Its results are those of `msgspec.convert`.
+`msgspec.convert` takes a dict by header. In a block of a known layout each header has a known place. So a generated
+function takes the values by place, in a third of the time. Its results are those of `msgspec.convert`.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,10 +27,10 @@ MEMBERS_OF_EVENT = {
 
 
 def shaper_of(headers: Sequence[str], shape: type[Any]) -> Shaper | None:
-    """Return the function that makes ``shape`` of an event and the values of ``headers``; an empty value is none.
+    """Return the function that makes ``shape`` of an event and the values of ``headers``.
 
-    The function raises msgspec.ValidationError for a value that does not fit. None is returned for shapes that only
-    `msgspec.convert` can make.
+    A header with an empty value counts as absent. The function raises msgspec.ValidationError for a value that does
+    not fit. The result is None for shapes that only `msgspec.convert` can make.
     """
     if not issubclass(shape, Struct):
         return None
