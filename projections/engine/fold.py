@@ -34,6 +34,7 @@ class Fold:
         self.model = model
         self._on = model.on
         self._grouped_by = model.grouped_by
+        self._is_plain = model.grouped_by is None and not model.matched_columns
         self.state = state.copy()
         self.dirty: set[Key] = set()
         self.changed = 0
@@ -73,6 +74,10 @@ class Fold:
             elif type(handler) is GroupHandler:
                 self.groups.add((event.pbx, *key[: self._grouped_by]))
                 self._plan.append((handler, (event.pbx, *key), shaped, event))
+            elif type(key) is tuple and self._is_plain:
+                full = (event.pbx, *key)
+                self.keys.add(full)
+                self._plan.append((handler, full, shaped, event))
             else:
                 for one in key if type(key) is list else (key,):
                     full = (event.pbx, *one)

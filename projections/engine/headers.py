@@ -90,7 +90,7 @@ class HeaderSubset:
     """The headers that folds read of the events of one name.
 
     Asterisk always writes the headers of one event in the same order. So a regular expression, which checks every
-    line, parses a block of a remembered layout 3 to 4 times as fast as `headers_of`.
+    line, reads a block of a remembered layout 3 to 4 times as fast as `headers_of`.
     Any other block is parsed in full, and its layout is remembered.
     """
 
@@ -121,6 +121,14 @@ class HeaderSubset:
             self._remember_layout(text)
         return _joined(text)
 
+    def _distinct(self, name: str) -> str:
+        """Return as much of a header's line as shows that it is none of ``names``: each character costs time."""
+        line = f"{name}:"
+        for length in range(1, len(line)):
+            if not any(f"{other}:".startswith(line[:length]) for other in self.names):
+                return line[:length]
+        return line
+
     def _remember_layout(self, text: str) -> None:
         lines: list[str] = []
         names: list[str] = []
@@ -134,6 +142,6 @@ class HeaderSubset:
                 names.append(name)
                 lines.append(f"{re.escape(name)}: ?+(.*)")
             else:
-                lines.append(f"{re.escape(name)}:.*")
+                lines.append(f"{re.escape(self._distinct(name))}.*")
         if len(names) == len(set(names)):  # values of a repeated header must be joined
             self._layouts.append(Layout("\r\n".join(lines), names))

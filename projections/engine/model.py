@@ -124,7 +124,8 @@ class ReadModel(Struct, frozen=True):
 
     ``derived`` are tables that follow from the rows. ``indexes`` are statements that create secondary indexes, with
     ``{table}`` and ``{name}`` for the table's qualified name and for its name: index names begin with it. A change of
-    either needs another version, like a change of rows.
+    either needs another version, like a change of rows. ``matched_columns`` follows from ``on``: all columns that
+    handlers match.
     """
 
     name: str
@@ -141,8 +142,11 @@ class ReadModel(Struct, frozen=True):
     number_column: str = ""
     derived: tuple[Parts | Sums, ...] = ()
     indexes: tuple[str, ...] = ()
+    matched_columns: frozenset[str] = field(default_factory=frozenset)
 
     def __post_init__(self) -> None:
+        handlers = [one for one in self.on.values() if isinstance(one, Handler)]
+        force_setattr(self, "matched_columns", frozenset(c for one in handlers for c in one.match_columns))
         for parts in self.derived:
             if type(parts) is Parts and not set(self.key) <= set(parts.key):
                 raise ValueError(f"{parts.name}: the key lacks {', '.join(set(self.key) - set(parts.key))}")

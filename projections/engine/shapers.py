@@ -30,7 +30,7 @@ def shaper_of(headers: Sequence[str], shape: type[Any]) -> Shaper | None:
     """Return the function that makes ``shape`` of an event and the values of ``headers``.
 
     A header with an empty value counts as absent. The function raises msgspec.ValidationError for a value that does
-    not fit. The result is None for shapes that only `msgspec.convert` can make.
+    not fit. There is none for shapes that only `msgspec.convert` can make.
     """
     if not issubclass(shape, Struct):
         return None
