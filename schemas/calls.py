@@ -18,6 +18,7 @@ Outcome = Literal[
     "pbx_only",
     "unknown",
 ]
+Source = Literal["ami", "cel", "cdr", "queue_log"]
 Direction = Literal["internal", "inbound", "outbound", "transit"]
 RingOutcome = Literal[
     "answered",
@@ -269,7 +270,7 @@ class Call(Struct):
     pbx: str
     state: State
     complete: bool
-    sources: list[Literal["ami", "cel", "cdr", "queue_log"]]
+    sources: list[Source]
     direction: Direction | None
     originated: bool
     started_at: datetime

@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from projections.engine.model import Handler, Key, ReadModel, Row
@@ -68,6 +69,7 @@ SUFFIX = re.compile(r"-[0-9a-fA-F]+(?:;[12])?(?:<[A-Z]+>)?$")
 LOCAL = re.compile(r"^(Local/[^@]+@[^/]+)/[a-zA-Z]+$")
 
 
+@lru_cache(4096)
 def endpoint_of(channel: str) -> str | None:
     """Return the endpoint of a channel: ``PJSIP/100-0000001a`` is of ``PJSIP/100``."""
     return SUFFIX.sub("", channel) or None

@@ -15,6 +15,7 @@ from projections.calls.call_rows import (
     CallRow,
     CallTag,
 )
+from projections.calls.story.dialplan import is_of_calls
 from projections.calls.story.machine import CallMachine, shapes
 from projections.calls.story.tags import ids_of, tags_of
 from projections.engine.derived import Parts, Sums
@@ -46,13 +47,16 @@ def _agent_sums(name: str, of: Callable[[CallRow], list[figures.AgentSum]]) -> S
     )
 
 
+NEEDED = {"VarSet": is_of_calls}
+"""Which of the events of a name the machine takes."""
+
 CALLS = ReadModel(
     name="calls",
     version=2,
     row=CallRow,
     key=("linkedid",),
     is_state=False,
-    on={name: Input(shape) for name, shape in shapes().items()},
+    on={name: Input(shape, NEEDED.get(name)) for name, shape in shapes().items()},
     machine=CallMachine,
     end_column="ended_at",
     lookup="call_ids",

@@ -63,7 +63,7 @@ def initial(key: Key, e: Any) -> Statistics:
 
 
 def periods(when: datetime) -> tuple[str, str]:
-    day = f"{when:%Y-%m-%d}"
+    day = when.date().isoformat()
     return day, day[:7]
 
 

@@ -2,6 +2,8 @@
 
 import typing
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from operator import attrgetter
 from typing import Any, final
 
 import msgspec
@@ -82,12 +84,15 @@ def rows_of(derived: Derived, rows: Iterable[Any]) -> list[Any]:
 
 def _ones_of(parts: Parts, row: Any) -> dict[Key, Any]:
     """Return the parts of a row by key; those whose key is too long for the index are in the row alone."""
-    ones = {} if row is None else {_key_of(parts, one): one for one in parts.of(row)}
-    return {key: one for key, one in ones.items() if is_short(key)}
+    if row is None:
+        return {}
+    key_of = _key_getter(parts.key)
+    return {key: one for one in parts.of(row) if is_short(key := key_of(one))}
 
 
-def _key_of(derived: Derived, row: Any) -> Key:
-    return (row.pbx, *[getattr(row, name) for name in derived.key])
+@cache
+def _key_getter(columns: tuple[str, ...]) -> Callable[[Any], Key]:
+    return attrgetter("pbx", *columns)
 
 
 class DerivedChange(Struct, frozen=True):
@@ -129,17 +134,19 @@ def changes_of(derived: Derived, changed: Iterable[tuple[Any, Any]]) -> DerivedC
     None stands for a row that does not exist.
     """
     change = DerivedChange(derived, [], [], {})
+    key_of = _key_getter(derived.key)
     for before, after in changed:
         if type(derived) is Parts:
             present, later = _ones_of(derived, before), _ones_of(derived, after)
-            change.deleted.extend(present.keys() - later.keys())
-            change.written.extend([one for key, one in later.items() if present.get(key) != one])
+            if present != later:
+                change.deleted.extend(present.keys() - later.keys())
+                change.written.extend([one for key, one in later.items() if present.get(key) != one])
             continue
         old = [] if before is None else list(derived.of(before))
         new = [] if after is None else list(derived.of(after))
         if old != new:
             for index, ones in enumerate((old, new)):
                 for one in ones:
-                    if is_short(key := _key_of(derived, one)):
+                    if is_short(key := key_of(one)):
                         change.differences.setdefault(key, ([], []))[index].append(one)
     return change

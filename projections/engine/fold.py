@@ -23,7 +23,7 @@ class Fold:
     Then write the ``dirty`` rows: those in ``rows`` are upserted, the others deleted. ``changed`` is the position of
     the last event that changed a row. ``before`` holds the dirty rows as they were before the batch, if the model has
     derived tables. ``state`` is the model's state after the batch; the state passed in stays as it was, so that a
-    failed batch can be folded again.
+    failed batch can be folded again. ``loaded`` is for the caller: the keys of which it has loaded all rows.
 
     ``rejected`` holds (position, name, error) of events whose values did not convert. The PBX sent them, so the model
     continues without them. Any other error is a fault of the model: it ends the fold and is in ``error`` with the
@@ -32,6 +32,9 @@ class Fold:
 
     def __init__(self, model: ReadModel, state: FoldState, on_change: OnChange | None = None) -> None:
         self.model = model
+        self._on = model.on
+        self._grouped_by = model.grouped_by
+        self._is_plain = model.grouped_by is None and not model.matched_columns
         self.state = state.copy()
         self.dirty: set[Key] = set()
         self.changed = 0
@@ -40,6 +43,7 @@ class Fold:
         self.keys: set[Key] = set()
         self.groups: set[Key] = set()
         self.pbxes: set[str] = set()
+        self.loaded: list[Key] = []
         self.before: dict[Key, Any] = {}
         self._on_change = keeping_first(self.before, on_change) if model.derived else on_change
         self._plan: list[tuple[Handler | GroupHandler | None, Key, Any, RecordedEvent]] = []
@@ -50,40 +54,40 @@ class Fold:
         """Plan the fold of an event, and note which rows it needs."""
         if self.error is not None:
             return
-        try:
-            self._apply(decoded)
-        except (ValueError, OverflowError) as error:
-            self.rejected.append((decoded.event.position, decoded.event.name, str(error)))
-        except Exception as error:  # noqa: BLE001 (the caller reports it and stops the model)
-            self.error = decoded.event, error
-
-    def _apply(self, decoded: DecodedEvent) -> None:
         event = decoded.event
-        handler: Handler | GroupHandler | None = self.model.on.get(event.name)  # type: ignore[assignment]
-        if handler is not None and (
-            event.source == getattr(handler.shape, "source_of_events", "ami")
-            or event.source == getattr(handler.shape, "also_from", None)
-        ):
+        try:
+            self._apply(event, decoded)
+        except (ValueError, OverflowError) as error:
+            self.rejected.append((event.position, event.name, str(error)))
+        except Exception as error:  # noqa: BLE001 (the caller reports it and stops the model)
+            self.error = event, error
+
+    def _apply(self, event: RecordedEvent, decoded: DecodedEvent) -> None:
+        handler: Handler | GroupHandler | None = self._on.get(event.name)  # type: ignore[assignment]
+        if handler is not None and event.source in handler.sources:
             shaped = decoded.convert(handler.shape)
             if handler.context is not None:
                 shaped = handler.context(self.state.memory.setdefault(event.pbx, {}), shaped)
-            if type(handler) is GroupHandler:
-                about = handler.key(shaped)
-                if about is not None:
-                    self.groups.add((event.pbx, *about[: self.model.grouped_by]))
-                    self._plan.append((handler, (event.pbx, *about), shaped, event))
+            key = handler.key(shaped)
+            if key is None:
+                pass
+            elif type(handler) is GroupHandler:
+                self.groups.add((event.pbx, *key[: self._grouped_by]))
+                self._plan.append((handler, (event.pbx, *key), shaped, event))
+            elif type(key) is tuple and self._is_plain:
+                full = (event.pbx, *key)
+                self.keys.add(full)
+                self._plan.append((handler, full, shaped, event))
             else:
-                key = handler.key(shaped)
-                if key is not None:
-                    for one in key if type(key) is list else (key,):
-                        full = (event.pbx, *one)
-                        if handler.match_column:
-                            self.pbxes.add(event.pbx)
-                        elif self.model.grouped_by is not None:
-                            self.groups.add(full[: 1 + self.model.grouped_by])
-                        else:
-                            self.keys.add(full)
-                        self._plan.append((handler, full, shaped, event))
+                for one in key if type(key) is list else (key,):
+                    full = (event.pbx, *one)
+                    if handler.match_column:
+                        self.pbxes.add(event.pbx)
+                    elif self._grouped_by is not None:
+                        self.groups.add(full[: 1 + self._grouped_by])
+                    else:
+                        self.keys.add(full)
+                    self._plan.append((handler, full, shaped, event))
         if event.source == "ringledger" and self.model.lists and event.name in SNAPSHOT_EVENTS:
             if event.name == "SnapshotListed":
                 self.pbxes.add(event.pbx)
@@ -100,10 +104,10 @@ class Fold:
             return
         for handler, key, shaped, event in self._plan:
             try:
-                if handler is None:
-                    self._fold_snapshot(event, shaped)
-                elif type(handler) is GroupHandler:
+                if type(handler) is GroupHandler:
                     self._fold_group(handler, key, shaped, event)
+                elif handler is None:
+                    self._fold_snapshot(event, shaped)
                 elif handler.match_column:
                     for match in self._rows.matching(key[0], handler.match_columns, key[1]):
                         self._fold_row(handler, match, shaped, event)

@@ -21,4 +21,7 @@ def check_key(key: Key) -> None:
 
 
 def _size(key: Key) -> int:
+    size = sum([len(part) for part in key if isinstance(part, str)])
+    if 4 * size <= MAX_KEY_BYTES:  # UTF-8 has at most four bytes a character
+        return size
     return sum([len(part.encode("utf-8", "replace")) for part in key if isinstance(part, str)])

@@ -11,7 +11,7 @@ from projections.engine.derived import rows_of
 from projections.engine.fold import Fold
 from projections.engine.keys import check_key
 from projections.engine.machine import Machine
-from projections.engine.model import Key, ReadModel, Row
+from projections.engine.model import Input, Key, ReadModel, Row
 from projections.engine.open_machine import OpenMachine
 from projections.engine.state import FoldState
 from schemas.log import RecordedEvent
@@ -43,7 +43,6 @@ class MachineFold(Fold):
         self._ended: dict[tuple[str, str], set[Key]] = {}
         self._looked_up: set[Key] = set()
         self._id_parts = next((d for d in model.derived if d.name == model.lookup), None)
-        self._sources = {name: _sources_of(one.shape) for name, one in model.on.items()}
         if opened is not None:
             self.rows = opened.rows
 
@@ -94,13 +93,16 @@ class MachineFold(Fold):
             self._opened = OpenMachine(self.model, self._state, self._open_rows())
         return self._opened.machine
 
-    def _apply(self, decoded: DecodedEvent) -> None:
-        event = decoded.event
-        if event.source in self._sources.get(event.name, ()):
-            shaped = decoded.convert(self.model.on[event.name].shape)
+    def _apply(self, event: RecordedEvent, decoded: DecodedEvent) -> None:
+        taken: Input | None = self._on.get(event.name)  # type: ignore[assignment]
+        if taken is not None and event.source in taken.sources:
+            shaped = decoded.convert(taken.shape)
+            if taken.is_needed is not None and not taken.is_needed(shaped):
+                return
             self._inputs.append((shaped, event))
             try:
-                self.ids.update(self._open().missing(shaped))
+                if missing := self._open().missing(shaped):
+                    self.ids.update(missing)
             except Exception as error:  # noqa: BLE001 (the caller reports it and stops the model)
                 self.error = event, error
 
@@ -115,9 +117,10 @@ class MachineFold(Fold):
             ended = {key for one in self.ids for key in self._ended.get(one, ())}
             machine.load([self.rows[key] for key in sorted(ended)])
             for shaped, event in self._inputs:
-                for key in machine.fold(shaped):
-                    touched[key] = event
-                    self.changed = event.position
+                if keys := machine.fold(shaped):
+                    for key in keys:
+                        touched[key] = event
+                        self.changed = event.position
                 if self._on_change is not None:
                     later = [key for key in ended & self._looked_up if self.rows[key].tm_update == event.at]
                     touched = dict.fromkeys(later, event) | touched
@@ -186,10 +189,6 @@ class MachineFold(Fold):
 
     def _open_rows(self) -> dict[Key, Row]:
         return {key: row for key, row in self.rows.items() if self._is_open(row)}
-
-
-def _sources_of(shape: type[Any]) -> tuple[Any, ...]:
-    return getattr(shape, "source_of_events", "ami"), getattr(shape, "also_from", None)
 
 
 def new_fold(

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from msgspec import Struct, field
+from msgspec.structs import force_setattr
 
 from projections.engine.derived import Parts, Sums
 from projections.engine.keys import Key
@@ -28,8 +29,19 @@ class Row(Struct):
 R = TypeVar("R", bound=Row)
 
 
+class EventInput(Struct, frozen=True, kw_only=True):
+    """Base of all that takes an event as ``shape``; ``sources`` are those whose events the shape is of."""
+
+    sources: frozenset[str] = field(default_factory=frozenset)
+
+    def __post_init__(self) -> None:
+        shape = self.shape  # type: ignore[attr-defined]  # each subclass has it as its first member
+        sources = {getattr(shape, "source_of_events", "ami"), getattr(shape, "also_from", None)}
+        force_setattr(self, "sources", frozenset(one for one in sources if one is not None))
+
+
 @final
-class Handler(Struct, frozen=True):
+class Handler(EventInput, frozen=True):
     """How a model handles an event: decode it as ``shape``, find the row by ``key``, fold.
 
     ``key`` returns the key (without pbx), a list of keys for several rows, or None for no row. ``fold`` is called once
@@ -71,7 +83,7 @@ class Handler(Struct, frozen=True):
 
 
 @final
-class GroupHandler(Struct, frozen=True):
+class GroupHandler(EventInput, frozen=True):
     """A handler of an event that moves several rows of one group: ``fold`` takes and returns all rows by key.
 
     ``key`` returns the whole key of the row that the event is about, or only its first ``ReadModel.grouped_by`` parts
@@ -88,10 +100,14 @@ class GroupHandler(Struct, frozen=True):
 
 
 @final
-class Input(Struct, frozen=True):
-    """An event that a model's machine receives as ``shape``."""
+class Input(EventInput, frozen=True):
+    """An event that a model's machine receives as ``shape``, unless ``is_needed`` returns False for it.
+
+    ``is_needed`` is for an event that comes often and of which few change anything (VarSet).
+    """
 
     shape: type[Any]
+    is_needed: Callable[[Any], bool] | None = None
 
 
 class ReadModel(Struct, frozen=True):
@@ -111,7 +127,8 @@ class ReadModel(Struct, frozen=True):
 
     ``derived`` are tables that follow from the rows. ``indexes`` are statements that create secondary indexes, with
     ``{table}`` and ``{name}`` for the table's qualified name and for its name: index names begin with it. A change of
-    either needs another version, like a change of rows.
+    either needs another version, like a change of rows. ``matched_columns`` follows from ``on``: all columns that
+    handlers match.
     """
 
     name: str
@@ -128,8 +145,11 @@ class ReadModel(Struct, frozen=True):
     number_column: str = ""
     derived: tuple[Parts | Sums, ...] = ()
     indexes: tuple[str, ...] = ()
+    matched_columns: frozenset[str] = field(default_factory=frozenset)
 
     def __post_init__(self) -> None:
+        handlers = [one for one in self.on.values() if isinstance(one, Handler)]
+        force_setattr(self, "matched_columns", frozenset(c for one in handlers for c in one.match_columns))
         for parts in self.derived:
             if type(parts) is Parts and not set(self.key) <= set(parts.key):
                 raise ValueError(f"{parts.name}: the key lacks {', '.join(set(self.key) - set(parts.key))}")

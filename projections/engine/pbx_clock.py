@@ -18,7 +18,9 @@ remains undecided among the first records after a change, and as the first recor
 """
 
 import re
+from bisect import bisect_left, bisect_right
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
@@ -83,11 +85,16 @@ def _unstamped(memory: dict[str, Any], lowest: int, highest: int | None) -> int:
 
 def _close(highest: int | None) -> list[int]:
     """Return the offset by which the call started when its channel was created, if there is one."""
-    return [o for o in OFFSETS if highest is not None and 0 <= highest - o <= 2 * CLOCK_STEP_SECONDS]
+    return [] if highest is None else _between(highest - 2 * CLOCK_STEP_SECONDS, highest)
+
+
+def _between(lowest: int, highest: int | None) -> list[int]:
+    """Return the offsets of a range, both ends included."""
+    return list(OFFSETS[bisect_left(OFFSETS, lowest) : None if highest is None else bisect_right(OFFSETS, highest)])
 
 
 def _offset(memory: dict[str, Any], lowest: int, highest: int | None) -> int:
-    possible = [o for o in OFFSETS if lowest <= o and (highest is None or o <= highest)]
+    possible = _between(lowest, highest)
     if len(possible) == 1:
         memory["offset"] = possible[0]
         return possible[0]
@@ -95,7 +102,7 @@ def _offset(memory: dict[str, Any], lowest: int, highest: int | None) -> int:
     if not possible:
         # Either the unique id or that clock is wrong: the id counts if the call started with its channel.
         close = _close(highest)
-        later = [o for o in OFFSETS if lowest <= o]
+        later = _between(lowest, None)
         return close[0] if close else later[0] if later else int(last or 0)
     if last in possible:
         return int(last)
@@ -122,6 +129,7 @@ def made_at(unique_id: str) -> int:
     return int(match[1]) if match else 0
 
 
+@lru_cache(1024)
 def local(text: str) -> int:
     """Return a local time as if it were UTC, in seconds since the epoch. Raises ValueError."""
     when = datetime.fromisoformat(text).replace(tzinfo=UTC)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from projections.engine.model import Handler, Key, ReadModel, Row
+from projections.engine.model import Key, ReadModel, Row
 
 
 class RowSet:
@@ -11,9 +11,7 @@ class RowSet:
 
     def __init__(self, model: ReadModel) -> None:
         self.by_key: dict[Key, Row] = {}
-        self._columns = {
-            c for handler in model.on.values() if isinstance(handler, Handler) for c in handler.match_columns
-        }
+        self._columns = model.matched_columns
         self._by_value: dict[tuple[str, str, Any], set[Key]] = {}
         self._group_size = None if model.grouped_by is None else 1 + model.grouped_by
         self._groups: dict[Key, set[Key]] = {}

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from projections.calls.call_rows import CallRow, as_wire
+from projections.calls.call_rows import CallRow
 
 LISTS = (
     *("parties", "rings", "conversations", "transfers", "pickups", "forwards", "queues", "holds", "parks"),
@@ -24,9 +24,9 @@ def call_object(row: CallRow) -> dict[str, Any]:
     if row.body is not None:
         return row.body
     # The machine of calls is large, and a process that serves no open call does not need it.
-    from projections.calls.story.row import call_of
+    from projections.calls.story.row import call_of, wire_of
 
-    return as_wire(call_of(row))
+    return wire_of(call_of(row))
 
 
 def call_bytes(row: Mapping[str, Any], *, is_full: bool) -> bytes:

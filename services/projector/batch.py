@@ -15,13 +15,12 @@ from projections.engine.machine_fold import MachineFold, new_fold
 from projections.engine.model import Key
 from projections.engine.open_machine import OpenMachine
 from projections.engine.subscriptions import Subscriptions
+from schemas.log import RecordedEvent
 from services.database.notify import NotifyChannel
 from services.log.continuity import RewoundError
-from services.log.read import recorded_event
 from services.projector import saved_states, swap
 from services.projector.cursor import ModelCursor, StoppedError, stopping_model
 from services.projector.ended_rows import load_ended
-from services.projector.table import Table
 
 SAVE_CHECKPOINTS = f"""
 WITH saved AS (
@@ -52,7 +51,7 @@ class BatchWriter:
     async def fold(
         self, group: list[ModelCursor], rows: list[asyncpg.Record], subscriptions: Subscriptions
     ) -> dict[ModelCursor, Fold]:
-        """Fold the events in ``rows`` (of the log); models that handle none of them have no fold in the result.
+        """Fold the events in ``rows`` (of `read_events`); models that handle none of them have no fold in the result.
 
         Raises StoppedError.
         """
@@ -60,7 +59,7 @@ class BatchWriter:
         folds: dict[ModelCursor, Fold] = {}
         appliers: list[Callable[[DecodedEvent], None] | None] = [None] * len(group)
         for row in rows:
-            event = recorded_event(row)
+            event = RecordedEvent(*row)
             subset, indexes = subscriptions.get(event.name, (None, ()))
             decoded = DecodedEvent(event, subset)
             for index in indexes:
@@ -71,7 +70,7 @@ class BatchWriter:
                 apply(decoded)
         for cursor, fold in folds.items():
             with stopping_model(cursor, f"reading rows for {cursor.position + 1}..{rows[-1][0]}"):
-                await self._load(cursor.table, fold)
+                await self._load(cursor, fold)
             fold.run()
             if fold.error is not None:
                 event, error = fold.error
@@ -86,15 +85,21 @@ class BatchWriter:
                     rows = table.rows(await self._connection.fetch(table.select_open))
                     cursor.opened = OpenMachine(cursor.model, cursor.state, {table.key_of(row): row for row in rows})
 
-    async def _load(self, table: Table, fold: Fold) -> None:
+    async def _load(self, cursor: ModelCursor, fold: Fold) -> None:
+        table = cursor.table
         if isinstance(fold, MachineFold):
             await load_ended(self._connection.fetch, table, fold)
         if fold.pbxes:
             fold.load(table.rows(await self._connection.fetch(table.select_pbx, list(fold.pbxes))), table.key_of)
-        for needed, select in ((fold.groups, table.select_group), (fold.keys, table.select)):
-            rest: list[Key] = [key for key in needed if key[0] not in fold.pbxes]
-            if rest:
-                fold.load(table.rows(await self._connection.fetch(select, *table.key_arrays(rest))), table.key_of)
+        if groups := [key for key in fold.groups if key[0] not in fold.pbxes]:
+            fold.load(
+                table.rows(await self._connection.fetch(table.select_group, *table.key_arrays(groups))), table.key_of
+            )
+        keys = [key for key in fold.keys if key[0] not in fold.pbxes]
+        if unknown := [key for key in keys if key not in cursor.recent]:
+            fold.load(table.rows(await self._connection.fetch(table.select, *table.key_arrays(unknown))), table.key_of)
+        fold.load([row for key in keys if (row := cursor.recent.get(key)) is not None], table.key_of)
+        fold.loaded = keys
 
     async def write(
         self, group: list[ModelCursor], folds: dict[ModelCursor, Fold], position: int, at: datetime

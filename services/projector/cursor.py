@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Literal
 
-from projections.engine.model import ReadModel
+from projections.engine.model import Key, ReadModel, Row
 from projections.engine.open_machine import OpenMachine
 from projections.engine.state import FoldState
 from schemas.log import MAX_POSITION
@@ -20,6 +20,9 @@ class ModelCursor:
     ``schema`` is that of its table: served (``model``), being rebuilt, or visible to one connection only. ``opened`` is
     the machine of a model that has one, with the rows as they are committed. There is none during a batch, nor after
     one that failed: the next batch opens another from the table.
+
+    ``recent`` holds the rows of the keys that the last batch named, as they are committed; None for a key without a
+    row. The next batch mostly names the same channels, and need not read them again.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class ModelCursor:
         self.state = state
         self.until = until
         self.opened: OpenMachine | None = None
+        self.recent: dict[Key, Row | None] = {}
 
 
 class StoppedError(Exception):

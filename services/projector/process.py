@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import Mapping
 
+import asyncpg
 import structlog
 
 from projections import ALL
@@ -60,6 +61,7 @@ async def _hold(
     # A batch creates tens of thousands of objects and no cycles; collecting cycles that often is a tenth of the work.
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
+    reader: asyncpg.Connection | None = None
     try:
         if not await stand_by(connection, Lock.PROJECTOR, stop):
             return
@@ -68,7 +70,8 @@ async def _hold(
             await _write_settings(url, calls)
         is_active.set()
         wake = asyncio.Event()
-        projector = Projector(connection, ALL, until)
+        reader = await connect(url, search_path="model, ledger")
+        projector = Projector(connection, ALL, until, reader=reader)
 
         def on_request(*_: object) -> None:
             projector.is_requested.set()
@@ -85,8 +88,11 @@ async def _hold(
         finally:
             steady.cancel()
             waker.cancel()
+            await projector.close()
     finally:
         is_active.clear()
+        if reader is not None:
+            reader.terminate()
         connection.terminate() if not stop.is_set() else await connection.close()
 
 

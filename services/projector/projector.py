@@ -12,11 +12,11 @@ from projections.engine.model import ReadModel
 from projections.engine.subscriptions import Subscriptions, subscriptions_of
 from schemas.log import MAX_POSITION
 from services.log.continuity import EMPTY_LOG, follow_end
-from services.log.read import read_events
 from services.projector.batch import BatchWriter
 from services.projector.catch_up import CatchUpBudget
 from services.projector.cursor import ModelCursor, StoppedError
 from services.projector.cursor_set import CursorSet
+from services.projector.read_ahead import ReadAhead
 from services.runtime.tasks import wait_event
 
 BATCH_EVENTS = 5000
@@ -28,7 +28,8 @@ T = TypeVar("T")
 class Projector(CursorSet):
     """Advances models along the log.
 
-    Models at the same position go together: one read, one decoding, one transaction.
+    Models at the same position go together: one read, one decoding, one transaction. While all models are there, the
+    next batch is read ahead over ``reader``, if there is one.
     """
 
     def __init__(
@@ -37,9 +38,11 @@ class Projector(CursorSet):
         models: Sequence[ReadModel],
         until: Mapping[str, int] | None = None,
         writer: BatchWriter | None = None,
+        reader: asyncpg.Connection | None = None,
     ) -> None:
         super().__init__(connection, models, until)
         self._writer = writer or BatchWriter(connection)
+        self.events = ReadAhead(connection, reader)
         self._subscriptions: dict[tuple[str, ...], Subscriptions] = {}
         self._budget = CatchUpBudget()
         self._end = EMPTY_LOG
@@ -50,7 +53,12 @@ class Projector(CursorSet):
         Raises IncompatibleError.
         """
         self._end = await follow_end(self._connection, EMPTY_LOG)
+        await self.events.open()
         await super().open()
+
+    async def close(self) -> None:
+        """End what is read ahead; the caller closes the connections."""
+        await self.events.close()
 
     async def advance(self, limit: int = BATCH_EVENTS) -> int:
         """Advance every group of models by one batch of up to ``limit`` events; return 0 when all are at the end.
@@ -96,9 +104,12 @@ class Projector(CursorSet):
         if together not in self._subscriptions:
             self._subscriptions[together] = subscriptions_of([c.model for c in group])
         subscriptions = self._subscriptions[together]
-        rows = await read_events(self._connection, behind, until, list(subscriptions))
+        names = list(subscriptions)
+        rows = await self.events.read(behind, until, names)
         position: int = rows[-1][0] if rows else behind
         if rows:
+            if position == until and len(group) == len(self.cursors):
+                self.events.start(until, min(2 * until - behind, *[c.until for c in group]), names)
             folds = await self._writer.fold(group, rows, subscriptions)
             async with self._connection.transaction():
                 await self._writer.write(group, folds, position, rows[-1][6])
@@ -108,6 +119,7 @@ class Projector(CursorSet):
                 if (fold := folds.get(cursor)) is not None:
                     cursor.state = fold.state
                     cursor.changed = fold.changed or cursor.changed
+                    cursor.recent = {key: fold.rows.get(key) for key in fold.loaded}
                     if isinstance(fold, MachineFold):
                         cursor.opened = fold.release()
         foremost = max((c.position for c in self.cursors if c.schema == "model"), default=MAX_POSITION)

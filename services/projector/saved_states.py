@@ -121,7 +121,8 @@ async def save(connection: asyncpg.Connection, tables: Sequence[Table], position
     await connection.execute(UTC)
     for name, version, changed, exists in saved:
         table = to_save.get((name, version))
-        if table is not None and not exists:
+        # A table that no event has changed, and no initial state has filled, is empty: most models of most PBXes.
+        if table is not None and changed and not exists:
             await connection.execute(table.save, name, version, changed, PART_ROWS)
     if saved and position // THIN_INTERVAL > (position - SAVE_INTERVAL) // THIN_INTERVAL:
         await thin(connection, latest)

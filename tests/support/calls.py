@@ -55,8 +55,12 @@ class CallTable:
         """Throw the machine away, and fill another one from the table."""
         memory = msgspec.json.decode(msgspec.json.encode(self.machine.memory()))
         self.machine = CallMachine()
+        self.machine.open(self.lasting(), memory)
+
+    def lasting(self) -> list[CallRow]:
+        """Return the rows of the open calls."""
         lasting = [row for row in self.rows.values() if not row.endswith(b'"story":null}')]
-        self.machine.open([msgspec.json.decode(row, type=CallRow) for row in lasting], memory)
+        return [msgspec.json.decode(row, type=CallRow) for row in lasting]
 
     def read(self) -> list[CallRow]:
         """Return all rows."""

@@ -87,6 +87,11 @@ APPLICATIONS = {
 VARIABLES = {"QUEUESTATUS": set_queue_status, "MIXMONITOR_FILENAME": name_recording}
 
 
+def is_of_calls(e: VarSet) -> bool:
+    """Return whether a variable matters for a call: most events of a PBX are VarSet, and few of them do."""
+    return e.variable in VARIABLES
+
+
 def set_variable(pbx: Pbx, e: VarSet) -> None:
     """Take the few variables that matter for a call."""
     handle = VARIABLES.get(e.variable)

@@ -9,17 +9,16 @@ from projections.calls.story.call import OpenCall
 from projections.calls.story.items import Offer, Passage
 from projections.calls.story.log_overlap import all_offers, all_passages, is_near, is_partial, is_same_passage
 from projections.queues.figures import AgentRing, QueuePassage, as_json
-from schemas import calls as wire_objects
-from schemas.calls import Call
+from schemas import calls as wire
 
 
-def passages_of(call: OpenCall, wire: Call) -> list[dict[str, Any]]:
-    """Return the passages of a call as items of its row."""
-    pairs = zip(all_passages(call), wire.queues, strict=True)
+def passages_of(call: OpenCall, queues: list[wire.Passage]) -> list[dict[str, Any]]:
+    """Return the passages of a call as items of its row; ``queues`` are those of its wire object."""
+    pairs = zip(all_passages(call), queues, strict=True)
     return [passage_item(call, ordinal, passage, one) for ordinal, (passage, one) in enumerate(pairs)]
 
 
-def passage_item(call: OpenCall, ordinal: int, passage: Passage, one: wire_objects.Passage) -> dict[str, Any]:
+def passage_item(call: OpenCall, ordinal: int, passage: Passage, one: wire.Passage) -> dict[str, Any]:
     """Return a passage as an item of a call's row; one of queue_log has its own state beside its figures.
 
     ``partial`` marks one whose end is not known: queue_log's may replace it.
@@ -53,15 +52,15 @@ def partial_item(call: OpenCall, passage: Passage) -> dict[str, Any]:
     return {"partial": same[0] if same else None}
 
 
-def agent_rings_of(call: OpenCall, wire: Call) -> list[dict[str, Any]]:
+def agent_rings_of(call: OpenCall, queues: list[wire.Passage]) -> list[dict[str, Any]]:
     """Return the rings of a call's agents as items of its row; an answered one has its passage's talk."""
     passages, used = all_passages(call), set[int]()
-    items = [agent_ring_item(call, offer, passages, wire.queues, used) for offer in all_offers(call)]
+    items = [agent_ring_item(call, offer, passages, queues, used) for offer in all_offers(call)]
     return [item | {"ordinal": ordinal} for ordinal, item in enumerate(items)]
 
 
 def agent_ring_item(
-    call: OpenCall, offer: Offer, passages: list[Passage], queues: list[wire_objects.Passage], used: set[int]
+    call: OpenCall, offer: Offer, passages: list[Passage], queues: list[wire.Passage], used: set[int]
 ) -> dict[str, Any]:
     """Return a ring of an agent as an item of a call's row; ``used`` are the passages that other rings answered."""
     ring = AgentRing(

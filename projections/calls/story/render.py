@@ -49,24 +49,28 @@ class Renderer:
         """Return the parties of these ids that have one."""
         return [party for unique_id in ids if (party := self.party(unique_id)) is not None]
 
+    def first_talk(self) -> Talk | None:
+        """Return the caller's first conversation."""
+        caller = self.caller
+        return next((t for t in self.call.talks if caller is not None and caller.unique_id in t.persons), None)
+
     def render(self) -> wire.Call:
         """Return the whole object."""
         call, caller = self.call, self.caller
         legs = sorted(call.legs.values(), key=lambda leg: (leg.started_at, by_age(leg.unique_id)))
-        started = min((leg.started_at for leg in legs), default=call.updated_at)
-        is_over = bool(legs) and all(leg.ended_at is not None for leg in legs)
-        ended = max((leg.ended_at for leg in legs if leg.ended_at is not None), default=None) if is_over else None
-        first = next((t for t in call.talks if caller is not None and caller.unique_id in t.persons), None)
+        started, ended = started_at(call), ended_at(call)
+        is_over = ended is not None
+        first = self.first_talk()
         by = self.answerer(first)
         return wire.Call(
             linkedid=call.linkedid,
-            aliases=sorted((*call.aliases, *call.inherited), key=by_age),
+            aliases=aliases_of(call),
             pbx=call.pbx,
             state="ended" if is_over else state_of(call),
             complete=not call.gaps,
-            sources=by_wealth((call.source, *call.others)),  # type: ignore[arg-type]
+            sources=sources_of(call),
             direction=self.direction(),
-            originated=bool(legs) and legs[0].is_originated,
+            originated=is_originated(call),
             started_at=started,
             answered_at=first.started_at if first else None,
             ended_at=ended,
@@ -357,6 +361,33 @@ def leg_of(leg: Leg) -> wire.CallLeg:
         cause_text=leg.cause_text or None,
         quality=wire.Quality(*leg.quality) if leg.quality else None,
     )
+
+
+def started_at(call: OpenCall) -> datetime:
+    """Return the start of the first leg."""
+    return min((leg.started_at for leg in call.legs.values()), default=call.updated_at)
+
+
+def ended_at(call: OpenCall) -> datetime | None:
+    """Return the end of the last leg, None while a leg lasts and where there is none."""
+    ends = [leg.ended_at for leg in call.legs.values()]
+    return None if None in ends else max((end for end in ends if end is not None), default=None)
+
+
+def is_originated(call: OpenCall) -> bool:
+    """Return whether the PBX itself dialled the first leg."""
+    first = min(call.legs.values(), key=lambda leg: (leg.started_at, by_age(leg.unique_id)), default=None)
+    return first is not None and first.is_originated
+
+
+def aliases_of(call: OpenCall) -> list[str]:
+    """Return the linked ids that became part of the call, the oldest first."""
+    return sorted((*call.aliases, *call.inherited), key=by_age)
+
+
+def sources_of(call: OpenCall) -> list[wire.Source]:
+    """Return the sources of the story, the richest first."""
+    return by_wealth((call.source, *call.others))  # type: ignore[return-value]
 
 
 def has_person(call: OpenCall) -> bool:

@@ -12,8 +12,20 @@ from projections.calls.story.call import Legacy, OpenCall, by_wealth
 from projections.calls.story.figures import agent_rings_of, passages_of
 from projections.calls.story.ids import by_age, is_unique_id
 from projections.calls.story.log_late import late_call, log_offers_of, log_passages_of, write_log
-from projections.calls.story.outcomes import state_of
-from projections.calls.story.render import has_person, render
+from projections.calls.story.log_overlap import all_passages
+from projections.calls.story.outcomes import outcome_of, state_of
+from projections.calls.story.render import (
+    Renderer,
+    aliases_of,
+    ended_at,
+    has_person,
+    is_originated,
+    render,
+    seconds,
+    sources_of,
+    started_at,
+    talk_seconds,
+)
 from schemas.calls import Call
 
 WHOLE_SECOND = re.compile(rb':[0-9]{2}Z"')
@@ -50,8 +62,8 @@ class Ended(Struct):
             call.number,
             call.updated_at,
             has_person(call),
-            passages_of(call, wire),
-            agent_rings_of(call, wire),
+            passages_of(call, wire.queues),
+            agent_rings_of(call, wire.queues),
         )
 
     @property
@@ -100,39 +112,45 @@ def call_of(row: CallRow) -> Call:
 
 
 def open_row(call: OpenCall) -> CallRow:
-    """Return the row of a call that lasts."""
-    wire: Call = render(call)
-    row = _row(wire, call.number, call.updated_at)
-    row.is_told = has_person(call)
-    row.state = state_of(call)
-    row.passages, row.agent_rings = passages_of(call, wire), agent_rings_of(call, wire)
-    row.story = msgspec.to_builtins(call)
-    return row
+    """Return the row of a call that lasts.
+
+    Its columns are those of `render`, which makes also what no column has. That takes four times as long.
+    """
+    renderer = Renderer(call)
+    first, started, ended = renderer.first_talk(), started_at(call), ended_at(call)
+    queues = [renderer.passage(passage) for passage in all_passages(call)]
+    return CallRow(
+        pbx=call.pbx,
+        tm_update=call.updated_at,
+        linkedid=call.linkedid,
+        number=call.number,
+        started_at=started,
+        answered_at=first.started_at if first else None,
+        ended_at=ended,
+        state=state_of(call),
+        is_told=has_person(call),
+        direction=renderer.direction(),
+        outcome=None if ended is None else outcome_of(call, renderer.caller),
+        is_originated=is_originated(call),
+        is_transferred=any(renderer.party(transfer.by) for transfer in call.transfers),
+        talk_seconds=talk_seconds(call.talks),
+        duration_seconds=seconds(started, ended),
+        aliases=aliases_of(call),
+        sources=list(sources_of(call)),
+        passages=passages_of(call, queues),
+        agent_rings=agent_rings_of(call, queues),
+        story=msgspec.to_builtins(call),
+    )
 
 
 def ended_row(ended: Ended) -> CallRow:
     """Return the row of a call that has ended."""
-    row = _row(ended.call, ended.number, ended.updated_at)
-    row.passages, row.agent_rings = ended.passages, ended.agent_rings
-    row.body = wire_of(ended.call)
-    return row
-
-
-def wire_of(call: Call) -> dict[str, Any]:
-    """Return what `as_wire` returns, six times as fast where no time is a whole second."""
-    raw = msgspec.json.encode(call)
-    if WHOLE_SECOND.search(raw):
-        return as_wire(call)
-    decoded: dict[str, Any] = msgspec.json.decode(raw)
-    return decoded
-
-
-def _row(call: Call, number: int, updated_at: datetime) -> CallRow:
+    call = ended.call
     return CallRow(
         pbx=call.pbx,
-        tm_update=updated_at,
+        tm_update=ended.updated_at,
         linkedid=call.linkedid,
-        number=number,
+        number=ended.number,
         started_at=call.started_at,
         answered_at=call.answered_at,
         ended_at=call.ended_at,
@@ -146,4 +164,16 @@ def _row(call: Call, number: int, updated_at: datetime) -> CallRow:
         duration_seconds=call.duration_seconds,
         aliases=call.aliases,
         sources=list(call.sources),
+        passages=ended.passages,
+        agent_rings=ended.agent_rings,
+        body=wire_of(call),
     )
+
+
+def wire_of(call: Call) -> dict[str, Any]:
+    """Return what `as_wire` returns, six times as fast where no time is a whole second."""
+    raw = msgspec.json.encode(call)
+    if WHOLE_SECOND.search(raw):
+        return as_wire(call)
+    decoded: dict[str, Any] = msgspec.json.decode(raw)
+    return decoded

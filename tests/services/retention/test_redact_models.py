@@ -8,6 +8,9 @@ import pytest
 
 from projections import ALL
 from schemas.log import NewEvent
+from services.database.connection import connect
+from services.database.errors import DATABASE_ERRORS
+from services.database.locks import Lock, try_lock
 from services.log.append import append_events
 from services.log.read import head_position
 from services.projector.process import project
@@ -180,6 +183,26 @@ async def test_a_running_projector_yields_and_returns(url: str, connection: asyn
     assert not running.done()
     stop.set()
     await running
+    assert await tables(connection) == await fold_from_scratch(connection)
+
+
+async def test_events_read_ahead_are_not_folded(url: str, connection: asyncpg.Connection) -> None:
+    await append_events(connection, "pbx", 1, 1, [VARIETY[9], *VARIETY])
+    ours, reader = await connect(url, search_path="model, ledger"), await connect(url, search_path="model, ledger")
+    assert await try_lock(ours, Lock.PROJECTOR)
+    projector = Projector(ours, ALL, reader=reader)
+    await projector.open()
+    assert await projector.advance(1) == 1
+    assert await projector.advance(2) == 2
+    await projector.events.reading()  # the batch with the number
+    assert await tables_holding(connection, NUMBER) != []
+    await redact.redact(url, PATTERN, TOKEN)
+    with pytest.raises(DATABASE_ERRORS):
+        await projector.advance(2)
+    await projector.close()
+    reader.terminate()
+    await fold(connection)
+    assert await tables_holding(connection, NUMBER) == []
     assert await tables(connection) == await fold_from_scratch(connection)
 
 
