@@ -174,6 +174,22 @@ async def test_included_files_keep_their_sections(configured: Ledger, asterisk: 
     assert [meaning_of(text) for text in after] == [meaning_of(text) for text in before]
 
 
+async def test_lines_outside_their_section_stay(configured: Ledger, asterisk: Asterisk) -> None:
+    """Asterisk would write a line of ``[101](+)`` below the last section of its own file."""
+    add = "printf '\\n[101](+)\\nlanguage = de\\n' >> /etc/asterisk/pjsip.conf"
+    await asterisk.shell("sh", "-c", add)
+    await ask(configured, "DELETE", "/v1/manager/trunks/none", status=404)
+    old = (await get(configured, PJSIP))["data"]
+    assert "language = de" in old
+    before = await text(asterisk, "pjsip.conf"), meaning_of(await text(asterisk, "pjsip_phones.conf"))
+    refusal = "pjsip.conf has lines of [101] in another file than its section: write them into the section, without (+)"
+    trunk = {"name": "more", "hostname": "127.0.0.1"}
+    assert await ask(configured, "POST", "/v1/manager/trunks", trunk, 409) == refusal
+    assert await ask(configured, "PUT", PJSIP, {"data": old.replace("Leo Lang", "Leo Long")}, 409) == refusal
+    assert (await text(asterisk, "pjsip.conf"), meaning_of(await text(asterisk, "pjsip_phones.conf"))) == before
+    assert meaning_of(await text(asterisk, "ringledger-rehearsal.conf")) == []
+
+
 def meaning_of(text: str) -> list[str]:
     """Return the lines with a meaning: Asterisk writes the time into a comment, and quotes what it includes."""
     return [line.replace('"', "") for line in text.splitlines() if line and not line.startswith(";!")]

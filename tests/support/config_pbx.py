@@ -5,6 +5,7 @@ Verified against Asterisk 16.28 and 22.10 by tests/e2e/test_config.py, which doe
 
 import csv
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -84,7 +85,20 @@ class ConfigFile:
                 name: headers.get(f"{name}-{number:06d}", "") for name in ("Cat", "Var", "Value", "Match", "Options")
             }
             self._act(categories, action.lower(), one)
-        self._save(categories)
+        self.categories = written(categories)
+
+    def save_as(self) -> list[Category]:
+        """Return the categories that UpdateConfig without actions writes into another file.
+
+        It writes the included files of this one too, so these lose the lines that belong to sections of other files.
+        """
+        saved = written(self.loaded())
+        for category, copy in zip(self.categories, saved, strict=True):
+            if category.place:
+                category.lines = [*copy.lines, *(line for line in category.lines if not line.place)]
+            else:
+                category.lines = [line for line in category.lines if not line.place]
+        return saved
 
     def _act(self, categories: list[Category], action: str, one: dict[str, str]) -> None:
         templates = one["Options"] == 'catfilter="TEMPLATES=include"'
@@ -143,18 +157,20 @@ class ConfigFile:
             alike[0].inherited = False
         return bool(alike)
 
-    def _save(self, categories: list[Category]) -> None:
-        saved: list[Category] = []
-        for category in categories:
-            above = [v for c in categories if c.name.lower() in map(str.lower, category.inherits) for v in c.lines]
-            texts = {(v.name.lower(), v.value) for v in above}
-            own = [v for v in category.lines if not v.inherited and (v.name.lower(), v.value) not in texts]
-            saved.append(Category(category.name, category.template, category.inherits, category.place, []))
-            for line in own:
-                # It goes to the end of what has been written into its file.
-                home = next(c for c in reversed(saved) if c.place == line.place)
-                home.lines.append(line)
-        self.categories = saved
+
+def written(categories: Sequence[Category]) -> list[Category]:
+    """Return what Asterisk reads after it has written these categories."""
+    saved: list[Category] = []
+    for category in categories:
+        above = [v for c in categories if c.name.lower() in map(str.lower, category.inherits) for v in c.lines]
+        texts = {(v.name.lower(), v.value) for v in above}
+        own = [v for v in category.lines if not v.inherited and (v.name.lower(), v.value) not in texts]
+        saved.append(Category(category.name, category.template, category.inherits, category.place, []))
+        for line in own:
+            # It goes to the end of what has been written into its file.
+            home = next(c for c in reversed(saved) if c.place == line.place)
+            home.lines.append(line)
+    return saved
 
 
 class ConfigPbx:
@@ -166,9 +182,8 @@ class ConfigPbx:
     def __init__(self, **files: ConfigFile) -> None:
         self.files = {f"{name}.conf": file for name, file in files.items()}
         self.refuses: set[str] = set()
-        self.takes: dict[str, list[Category]] = {
-            name: [c for c in file.loaded() if not c.template] for name, file in self.files.items()
-        }
+        self.takes: dict[str, list[Category]] = defaultdict(list)
+        self.takes |= {name: [c for c in file.loaded() if not c.template] for name, file in self.files.items()}
         self.reloads: list[str] = []
 
     def attach(self, ami: FakeAmi) -> None:
@@ -195,9 +210,13 @@ class ConfigPbx:
 
     def _update(self, headers: dict[str, str]) -> bytes:
         number = f"ActionID: {headers['ActionID']}"
-        file = self.files[headers["DstFilename"]]
-        if file.breaks:
+        file, target = (self.files[headers[name]] for name in ("SrcFilename", "DstFilename"))
+        if target.breaks:
             return block("Response: Error", number, "Message: Save of config failed")
+        if file is not target:
+            assert "Action-000000" not in headers, "the product changes no line while it copies a file"
+            target.categories = file.save_as()
+            return block("Response: Success", number)
         try:
             file.update(headers)
         except RefusedUpdateError as error:

@@ -42,6 +42,28 @@ RULES: dict[str, tuple[str, list[tuple[object, ...]]]] = {
         ),
         [("q", 100, 108, 110, 8, 2, "answered", "caller"), ("q", 103, None, 109, 6, None, "abandoned", "")],
     ),
+    "a caller whose id changes while he talks": (
+        (
+            "100|2.2|q|NONE|ENTERQUEUE||5|1\n101|1.9|q|NONE|ENTERQUEUE||6|2\n104|2.2|q|Ann|CONNECT|4|2.3|1\n"
+            "105|1.9|q|Bob|CONNECT|4|2.4|1\n110|1.1|q|Ann|ATTENDEDTRANSFER|BRIDGE|b|4|6|1\n"
+            "120|1.9|q|Bob|COMPLETEAGENT|4|15|2\n130|5.5|q|Ann|CONNECT|1|5.6|1\n"
+            "139|4.4|q|Ann|BLINDTRANSFER|200|ctx|1|9|1\n150|7.7|q|Ann|CONNECT|1|7.8|1\n155|6.6|q|Ann|COMPLETECALLER|1|5|1"
+        ),
+        [
+            ("q", 100, 104, 110, 4, 6, "answered", "transfer"),
+            ("q", 101, 105, 120, 4, 15, "answered", "agent"),
+            ("q", 129, 130, 139, 1, 9, "answered", "transfer"),
+            ("q", 149, 150, 155, 1, 5, "answered", "caller"),
+        ],
+    ),
+    "two ends of one talk": (
+        (
+            "100|1.1|q|NONE|ENTERQUEUE||5|1\n100|1.1|q|Ann|CONNECT|0|1.2|0\n100|1.1|q|Ann|COMPLETECALLER|0|0|1\n"
+            "100|1.1|q|Ann|ATTENDEDTRANSFER|BRIDGE|b|0|0|1\n200|2.1|q|Ann|CONNECT|0|2.2|0\n"
+            "209|2.1|q|Ann|ATTENDEDTRANSFER|BRIDGE|b|0|9|1\n209|2.1|q|Ann|COMPLETEAGENT|0|9|1"
+        ),
+        [("q", 100, 100, 100, 0, 0, "answered", "caller"), ("q", 200, 200, 209, 0, 9, "answered", "transfer")],
+    ),
     "words of a dialplan": (
         (
             "100|1.1|q|NONE|CLOSED|\n101|1.2|q|NONE|DIVERT_HOLDTIME|9\n102|1.3|q|NONE|JOINEMPTY\n"

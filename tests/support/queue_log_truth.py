@@ -38,7 +38,11 @@ LATER = 1.5
 
 @dataclass
 class Passage:
-    """One stay of a caller in a queue; times are seconds since the epoch, None where the file does not say."""
+    """One stay of a caller in a queue; times are seconds since the epoch, None where the file does not say.
+
+    Two threads of Asterisk may each log an end of one talk, for a transfer and for a hangup. ``second_end`` is what
+    ended it by the later line, and the seconds of talk.
+    """
 
     queue: str
     call: str
@@ -54,6 +58,7 @@ class Passage:
     ended_by: str = ""
     key: str = ""
     ring_no_answers: int = 0
+    second_end: tuple[str, int] | None = None
 
 
 @dataclass
@@ -140,7 +145,12 @@ class _Reader:
         hold, talk = (line.number(0), line.number(1)) if line.event.startswith("COMPLETE") else (None, None)
         if ENDS[line.event] == "transfer" and len(line.data) >= 5:
             hold, talk = line.number(-3), line.number(-2)
-        passage = self._passage(line, (hold or 0) + (talk or 0))
+        same = self._talk(line, hold, talk)
+        if same is not None and same not in self._open:
+            same.second_end = (ENDS[line.event], talk or 0)
+            return
+        passage = same or self._passage(line, (hold or 0) + (talk or 0))
+        passage.call = line.call
         if passage.answered_at is None:
             self._answer(passage, line, line.at - (talk or 0), hold)
         passage.talk_seconds = int(line.at - (passage.answered_at or line.at)) if talk is None else talk
@@ -176,6 +186,22 @@ class _Reader:
     def _leave(self, passage: Passage, at: float, outcome: str) -> None:
         passage.left_at, passage.outcome = at, outcome
         self._open.remove(passage)
+
+    def _talk(self, line: Line, hold: int | None, talk: int | None) -> Passage | None:
+        """Return the talk that a line ends, also a second time, or after the caller's id has changed."""
+        if hold is None or talk is None or any(passage.agent == line.agent for passage in self._of(line)):
+            return None
+        starts = {"entered_at": line.at - hold - talk, "answered_at": line.at - talk}
+        return next(
+            (
+                passage
+                for passage in self.log.passages
+                if (passage.queue, passage.agent) == (line.queue, line.agent)
+                and passage.answered_at is not None
+                and all(abs(getattr(passage, name) - at) <= LATER for name, at in starts.items())
+            ),
+            None,
+        )
 
     def _of(self, line: Line) -> list[Passage]:
         return [passage for passage in self._open if (passage.queue, passage.call) == (line.queue, line.call)]

@@ -151,7 +151,10 @@ class Passage(Struct, omit_defaults=True):
 
 
 class Offer(Struct, omit_defaults=True):
-    """One ring of a queue's member for a caller; ``channel`` is what the queue dialled, ``wrapup`` is in seconds."""
+    """One ring of a queue's member for a caller; ``channel`` is what the queue dialled, ``wrapup`` is in seconds.
+
+    ``call_id`` is that of a line of queue_log without an answer.
+    """
 
     queue: str
     member: str
@@ -161,6 +164,7 @@ class Offer(Struct, omit_defaults=True):
     ended_at: datetime | None = None
     outcome: str = ""
     wrapup: float = 0.0
+    call_id: str = ""
 
 
 class Hold(Struct, omit_defaults=True):

@@ -15,9 +15,10 @@ from projections.calls.story.queue_log import (
     START,
     before,
     is_near,
+    is_talk,
+    passage_since,
     settle,
     take_line,
-    waiting_since,
 )
 from projections.calls.story.reopen import gaps_of
 from projections.calls.story.row import Ended
@@ -72,7 +73,7 @@ def take_own(pbx: Pbx, e: QueueLogLine) -> None:
 def own_call(pbx: Pbx, e: QueueLogLine) -> OpenCall | None:
     """Return the call of a line's id; one whose caller came into the queue under another id becomes that of the line.
 
-    After an attended transfer into the queue, lines have the id of the caller who was transferred.
+    After an attended transfer into the queue, lines have the id of the caller who was transferred (`passage_since`).
     """
     call = pbx.find(e.call_id)
     if call is None and (ended := pbx.ended.get(e.call_id)) is not None:
@@ -82,12 +83,10 @@ def own_call(pbx: Pbx, e: QueueLogLine) -> OpenCall | None:
     entered_at = before(e, e.number("hold"), e.number("talk"), e.number("wait"))
     if call is not None and any(continues(one, e, entered_at) for one in call.log_passages):
         return call
-    waiting = [
-        (one, passage) for one in set_of_calls(pbx) if (passage := waiting_since(one, e, entered_at)) is not None
-    ]
-    if not waiting:
+    others = [(one, passage) for one in set_of_calls(pbx) if (passage := passage_since(one, e, entered_at)) is not None]
+    if not others:
         return call
-    other, _ = min(waiting, key=lambda pair: abs(pair[1].entered_at - entered_at))
+    other, _ = min(others, key=lambda pair: (not is_talk(pair[1], e), abs(pair[1].entered_at - entered_at)))
     return pbx.rename(other, e.call_id) if call is None else pbx.merge(other, call, e.at)
 
 

@@ -96,29 +96,53 @@ def settle(passage: LogPassage, at: datetime) -> None:
 
 
 def open_passage(call: OpenCall, e: QueueLogLine, entered_at: datetime, *, is_answered: bool) -> LogPassage | None:
-    """Return the passage that a line continues, a new one if need be, None where the line is about one that ended.
-
-    After an attended transfer into the queue the caller has another call id than at his entry.
-    """
+    """Return the passage that a line continues, a new one if need be, None where the line is about one that ended."""
     for passage in reversed(call.log_passages):
         is_same = (passage.queue, passage.call_id) == (e.queue, e.call_id) and passage.entered_at <= e.at
         if is_same and passage.is_open() and (is_answered or passage.answered_at is None):
             return passage
     if any(is_near(passage, e, entered_at) and not passage.is_open() for passage in call.log_passages):
         return None
-    waiting = waiting_since(call, e, entered_at)
-    if waiting is not None:
-        waiting.call_id = e.call_id
-        return waiting
+    other = passage_since(call, e, entered_at)
+    if other is not None:
+        if not other.is_open():
+            return None
+        other.call_id = e.call_id
+        other.ring_no_answers += sum(is_missed(offer, e, other) for offer in call.log_offers)
+        return other
     new = LogPassage(e.queue, e.call_id, entered_at)
     return new if call.add("passages", call.log_passages, new) else None
 
 
-def waiting_since(call: OpenCall, e: QueueLogLine, entered_at: datetime) -> LogPassage | None:
-    """Return the passage of the caller of the line's queue who has waited since this time, or nearly so."""
-    waiting = [passage for passage in call.log_passages if passage.queue == e.queue and not passage.outcome]
-    passage = min(waiting, key=lambda one: abs(one.entered_at - entered_at), default=None)
-    return passage if passage is not None and abs(passage.entered_at - entered_at) <= NEAR else None
+def passage_since(call: OpenCall, e: QueueLogLine, entered_at: datetime) -> LogPassage | None:
+    """Return the passage under another call id that a line continues: its caller entered at this time, or nearly so.
+
+    A waiting caller has another id after an attended transfer into the queue. A caller who talks has one after a
+    masquerade, and where his channel takes the place of a Local half (handle_masquerade and
+    handle_local_optimization_end of app_queue.c). Two threads may each log an end of one talk.
+    """
+    near = [
+        passage
+        for passage in call.log_passages
+        if passage.queue == e.queue
+        and passage.call_id != e.call_id
+        and abs(passage.entered_at - entered_at) <= NEAR
+        and (not passage.outcome or is_talk(passage, e))
+    ]
+    return min(near, key=lambda one: (not is_talk(one, e), abs(one.entered_at - entered_at)), default=None)
+
+
+def is_talk(passage: LogPassage, e: QueueLogLine) -> bool:
+    """Return whether a line ends the talk of this passage: its agent answered as long ago as the line counts."""
+    if e.event not in COMPLETIONS or passage.answered_at is None or passage.member != e.agent:
+        return False
+    return abs(passage.answered_at - before(e, e.number("talk"))) <= NEAR
+
+
+def is_missed(offer: Offer, e: QueueLogLine, passage: LogPassage) -> bool:
+    """Return whether an agent did not answer a ring of this passage under the line's call id."""
+    is_of_line = (offer.queue, offer.call_id, offer.outcome) == (e.queue, e.call_id, RINGS["RINGNOANSWER"])
+    return is_of_line and offer.ended_at is not None and offer.ended_at >= passage.entered_at
 
 
 def before(e: QueueLogLine, *numbers: int | None) -> datetime:
@@ -182,7 +206,8 @@ def finish(passage: LogPassage, outcome: str, at: datetime, wait: int | None = N
 def miss(call: OpenCall, e: QueueLogLine) -> bool:
     """Count a ring that the agent did not answer, and that of a caller who left, or whom another agent took."""
     start = e.at - timedelta(milliseconds=min(e.number("ring_ms") or 0, MAX_SECONDS))
-    call.add("offers", call.log_offers, Offer(e.queue, e.agent, "", "", start, e.at, RINGS[e.event]))
+    offer = Offer(e.queue, e.agent, "", "", start, e.at, RINGS[e.event], call_id=e.call_id)
+    call.add("offers", call.log_offers, offer)
     for passage in reversed(call.log_passages):
         if (passage.queue, passage.call_id) == (e.queue, e.call_id) and not passage.outcome:
             passage.ring_no_answers += e.event == "RINGNOANSWER"

@@ -1,6 +1,7 @@
 """A configuration file over AMI: GetConfig reads it, UpdateConfig writes it (main/manager.c, Asterisk 16 and 22)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from schemas.configuration import Section
 from services.asterisk.ami.actions import MAX_LINES, RefusedError, send_action
@@ -44,7 +45,7 @@ async def write(
 
     Raises UnwritableError with the file unchanged; RefusedError or DamagedError with the file possibly changed.
     """
-    _require_writable(present)
+    require_writable(present)
     probed = [Update("DelCat", PROBE)] if plan.rewritten else []
     if plan.rewritten:
         await _probe(session, file, present[0].name, plan)
@@ -55,7 +56,7 @@ async def write(
     return now
 
 
-def _require_writable(sections: Sequence[Section]) -> None:
+def require_writable(sections: Sequence[Section]) -> None:
     """Raise UnwritableError if Asterisk cannot write back a line that the file has now."""
     inheritance = Inheritance()
     for section in sections:
@@ -102,9 +103,17 @@ async def _probe(session: Session, file: str, first: str, plan: Plan) -> None:
 
 async def _update(session: Session, file: str, updates: Sequence[Update]) -> None:
     for headers in messages(updates):
-        await send_action(
-            session, "UpdateConfig", SrcFilename=file, DstFilename=file, PreserveEffectiveContext="no", **headers
-        )
+        await save(session, file, file, headers)
+
+
+async def save(session: Session, source: str, target: str, updates: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Write the sections of one file into another one, or the same, with the headers of updates. Raises RefusedError.
+
+    Asterisk writes the files that ``source`` includes too.
+    """
+    await send_action(
+        session, "UpdateConfig", SrcFilename=source, DstFilename=target, PreserveEffectiveContext="no", **updates
+    )
 
 
 def messages(updates: Sequence[Update]) -> list[dict[str, str]]:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from schemas.acts.config import ConfigReplace, ConfigSection
 from schemas.configuration import PJSIP, Section
 from services.asterisk.ami.actions import RefusedError
-from services.asterisk.config import files, reload, secrets, trial
+from services.asterisk.config import files, rehearsal, reload, secrets, trial
 from services.asterisk.config.render import digest
 from services.asterisk.config.secrets import tokens_of
 from services.asterisk.config.sections import name_key, with_option
@@ -95,6 +95,7 @@ async def _apply(
     """Write, reload and check the file, and return its sections. Raises RefusedError, after restoring the file."""
     failure, now = "", list(desired)
     try:
+        await rehearsal.rehearse(context.session, file, present)
         failure = await trial.rejected_object(context.session, present, desired) if file == PJSIP else ""
         if not failure:
             now = await files.write(context.session, file, present, desired, plan)

@@ -1,6 +1,7 @@
 """Configuration through the API, over a scripted PBX that keeps files as Asterisk does."""
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -11,6 +12,7 @@ import pytest
 from api.app_keys import CHECKPOINTS
 from schemas.configuration import ConfigurationRead
 from schemas.log import Connected
+from services.asterisk.config.rehearsal import REHEARSAL
 from services.commander.commander import Commander
 from services.projector.checkpoints.checkpoints import CheckpointReading
 from services.projector.checkpoints.watcher import CheckpointWatcher
@@ -299,6 +301,48 @@ async def test_included_sections_get_no_lines(client: Client, files: ConfigPbx) 
     assert "[100] is in an included file" in words
     assert files.files["pjsip.conf"].categories == before
     assert [c.name for c in files.takes["pjsip.conf"]] == ["100", "100"]
+
+
+async def edited_by_hand(client: Client) -> str:
+    """Return pjsip.conf as the commander reads it now."""
+    assert (await client.delete("/v1/manager/trunks/none")).status == 404
+    return str((await result(client, PJSIP))["data"])
+
+
+async def test_lines_outside_their_section_refuse_changes(client: Client, files: ConfigPbx) -> None:
+    """``[100](+)`` in pjsip.conf adds a line to a section of phones.conf: Asterisk would write it into another one."""
+    file = files.files["pjsip.conf"]
+    file.categories[1].lines += lines("language = de")
+    before = copy.deepcopy(file.categories)
+    old = await edited_by_hand(client)
+    for reply in (
+        await client.post("/v1/manager/trunks", json={"name": "more", "hostname": "192.0.2.1"}),
+        await client.put(PJSIP, json={"data": old.replace("context = internal", "context = other")}),
+    ):
+        assert await message(reply, 409) == (
+            "pjsip.conf has lines of [100] in another file than its section: write them into the section, without (+)"
+        )
+    assert file.categories == before
+    assert await edited_by_hand(client) == old
+    assert files.files[REHEARSAL].categories == []
+
+
+async def test_moved_lines_of_included_files_return(client: Client, files: ConfigPbx) -> None:
+    """``[phone](+)`` in phones.conf adds a line to a section of pjsip.conf."""
+    file = files.files["pjsip.conf"]
+    file.categories.insert(
+        0, Category("global", place="phones.conf", lines=lines("type = global", place="phones.conf"))
+    )
+    file.categories[1].lines += lines("language = de", place="phones.conf")
+    old = await edited_by_hand(client)
+    words = await message(await client.put(PJSIP, json={"data": old.replace("internal", "other")}), 502)
+    assert words == (
+        "Asterisk has written lines of an included file of pjsip.conf into another section;"
+        " the former content has been restored"
+    )
+    assert await edited_by_hand(client) == old
+    assert files.files[REHEARSAL].categories == []
+    assert (await client.put(PJSIP, json={"data": old.replace("internal", "other")})).status == 200
 
 
 async def test_static_dialplans(client: Client) -> None:

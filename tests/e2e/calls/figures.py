@@ -3,6 +3,7 @@
 Asterisk writes no line for a caller whom a queue refuses. It writes ABANDON for a caller whom AMI's Redirect takes out.
 It does not notice that an agent behind a Local channel transfers by feature code: his talk lasts until the caller's
 end. No event has the wait of a caller who leaves by key: two readings of the clock may differ by a second.
+Two threads of Asterisk may each write an end of one talk, and send AgentComplete in the other order.
 In these points the story counts; in all others it must equal queue_log.
 """
 
@@ -44,6 +45,8 @@ def agreed_passage(ours: StoryPassage, theirs: Passage) -> Passage:
     """Return one passage. Fails if story and queue_log differ."""
     if ours.outcome == "unknown" and theirs.outcome == "abandoned":
         theirs.outcome = "unknown"
+    if theirs.second_end == (ours.ended_by, ours.talk_seconds):
+        theirs.ended_by, theirs.talk_seconds = theirs.second_end
     if ours.ended_by == "transfer" != theirs.ended_by and (ours.talk_seconds or 0) <= (theirs.talk_seconds or 0) + 1:
         theirs.ended_by, theirs.talk_seconds = "transfer", ours.talk_seconds  # type: ignore[assignment]
     if ours.outcome == "exit_key" and abs((ours.wait_seconds or 0) - (theirs.wait_seconds or 0)) <= 1:

@@ -197,6 +197,44 @@ def test_a_caller_transferred_into_the_queue() -> None:
     ]
 
 
+def test_rings_before_and_after_a_transfer_count() -> None:
+    """The first agent does not answer the consultation, and the second one not the caller who came in its place."""
+    call = call_of(
+        "1795309010|1795309009.5|sales|NONE|ENTERQUEUE||101|1",
+        "1795309013|1795309009.5|sales|Ann Abel|RINGNOANSWER|2000",
+        f"1795309016|{CALLER}|sales|Bob Baker|RINGNOANSWER|2000",
+        f"1795309018|{CALLER}|sales|Bob Baker|RINGNOANSWER|2000",
+        f"1795309022|{CALLER}|sales|Ann Abel|CONNECT|12|{AGENT}|2",
+        f"1795309025|{CALLER}|sales|Ann Abel|COMPLETECALLER|12|3|1",
+    )
+    assert (call.linkedid, call.aliases) == (CALLER, ["1795309009.5"])
+    assert [(q.outcome, q.ring_no_answers) for q in call.queues] == [("answered", 3)]
+
+
+def test_a_talk_may_end_under_another_id() -> None:
+    """The consultation's Local half entered the queue; the transferee's channel has taken its place."""
+    call = call_of(
+        f"1795309003|{CALLER}|sales|NONE|ENTERQUEUE||101|1",
+        f"1795309005|{CALLER}|sales|Ann Abel|CONNECT|2|{AGENT}|2",
+        "1795309012|1795309001.4|sales|Ann Abel|COMPLETEAGENT|2|7|1",
+    )
+    assert (call.linkedid, call.aliases, call.state) == (CALLER, ["1795309001.4"], "ended")
+    (passage,) = call.queues
+    assert (passage.outcome, passage.talk_seconds, passage.ended_by) == ("answered", 7, "agent")
+    assert len(call.conversations) == 1
+
+
+def test_another_agents_talk_is_another_passage() -> None:
+    table = table_of(
+        f"1795309003|{CALLER}|sales|NONE|ENTERQUEUE||101|1",
+        f"1795309005|{CALLER}|sales|Ann Abel|CONNECT|2|{AGENT}|2",
+        "1795309012|1795309001.4|sales|Bob Baker|COMPLETEAGENT|2|7|1",
+        f"1795309012|{CALLER}|sales|Ann Abel|COMPLETECALLER|2|7|1",
+    )
+    agents = {linkedid: [q.agent and q.agent.name for q in call.queues] for linkedid, call in table.calls().items()}
+    assert agents == {CALLER: ["Ann Abel"], "1795309001.4": ["Bob Baker"]}
+
+
 def test_a_start_of_asterisk_ends_open_calls() -> None:
     call = call_of(*WHOLE[:3], "1795309500|NONE|NONE|NONE|QUEUESTART|")
     assert (call.state, call.outcome, call.complete, reasons(call)) == ("ended", "answered", False, ["lost"])
