@@ -8,6 +8,7 @@ from projections.calls.story.dialling import find_source
 from projections.calls.story.items import PERSON, Conference, Guest, Leg, Ring, Talk
 from projections.calls.story.legs import adopt_channel, fix_number, identity
 from projections.calls.story.pbx import Pbx, Room
+from projections.calls.story.people import caller_of
 from projections.calls.story.queues import take_out
 from schemas.ami import call as ami
 
@@ -36,7 +37,7 @@ def enter_bridge(pbx: Pbx, e: ami.BridgeEnter) -> None:
     leg.is_holding = e.technology == "holding_bridge"
     leg.conference = e.bridge_name if e.creator == "ConfBridge" else ""
     leg.answered_at = leg.answered_at or (e.at if leg.kind == PERSON else None)
-    if not leg.is_fixed:
+    if not leg.is_holding:
         fix_number(leg)
     if e.bridge_type in MERGING and not leg.is_holding:
         for member in list(members):
@@ -147,9 +148,14 @@ def settle_component(pbx: Pbx, bridge: str, rooms: list[Room], at: datetime) -> 
     members = set(now)
     for person in now:
         call = pbx.homes[person]
-        if call.linkedid not in having and not call.agent:
+        if call.linkedid not in having and not is_session(call):
             having.add(call.linkedid)
             open_talk(pbx, call, room, members, at)
+
+
+def is_session(call: OpenCall) -> bool:
+    """Return whether an agent is logged in on a channel of the call, which then has no talks of its own."""
+    return bool(call.agent) and any(leg.agent for leg in call.legs.values())
 
 
 def is_holding(pbx: Pbx, bridge: str) -> bool:
@@ -195,7 +201,8 @@ def open_talk(pbx: Pbx, call: OpenCall, room: Room, members: set[str], at: datet
     for person in persons:
         if person not in call.legs and person not in call.guests:
             guest = pbx.legs[person]
-            call.guests[person] = Guest(guest.channel, *identity(guest), bool(guest.agent))
+            is_caller = caller_of(pbx.homes[person]) is guest
+            call.guests[person] = Guest(guest.channel, *identity(guest, is_caller=is_caller), bool(guest.agent))
     for passage in call.passages:
         if passage.answered_at is not None and not passage.agent and passage.party in members:
             passage.agent = next(person for person in persons if person != passage.party)

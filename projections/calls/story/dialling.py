@@ -2,9 +2,10 @@
 
 from datetime import datetime, timedelta
 
+from projections.calls.call_records import member_of
 from projections.calls.story.call import OpenCall
 from projections.calls.story.items import PERSON, Forward, Leg, Pickup, Ring
-from projections.calls.story.legs import UP, adopt_channel, fix_number, show_number
+from projections.calls.story.legs import UP, adopt_channel, fix_number, show_number, take_extension
 from projections.calls.story.pbx import Pbx, make_leg
 from projections.calls.story.queues import name_queues, queue_of
 from schemas.ami import call as ami
@@ -46,6 +47,8 @@ def begin_dial(pbx: Pbx, e: ami.DialBegin) -> None:
     show_number(leg, e.dest_number, e.dest_name)
     if dialler is not None:
         fix_number(dialler)
+        if not dialler.is_dialled or dialler.is_originated:
+            take_extension(call, dialler, e.exten, e.context)
     pbx.touch(call, e.at)
     if leg.kind != PERSON:
         # The other half runs already, and may have dialled before this event was written (app_dial.c, app_queue.c).
@@ -174,7 +177,7 @@ def finish_ring(ring: Ring, outcome: str, at: datetime) -> None:
 
 def number_of(forward: str) -> str:
     """Return the number in what a phone was forwarded to: ``Local/107@internal`` is 107."""
-    return forward.rpartition("/")[2].partition("@")[0] or forward
+    return member_of(forward).rpartition("/")[2].partition("@")[0] or forward
 
 
 def last_ring_by(call: OpenCall, dialler: str) -> Ring | None:
@@ -185,8 +188,9 @@ def last_ring_by(call: OpenCall, dialler: str) -> Ring | None:
     return None
 
 
-def pick_up(pbx: Pbx, call: OpenCall, by: str, ring: Ring | None, at: datetime) -> None:
-    """Record that a channel took the call from the phone that rang."""
+def pick_up(pbx: Pbx, call: OpenCall, channel: str, ring: Ring | None, at: datetime) -> None:
+    """Record that the person of a channel took the call from the phone that rang."""
+    by = pbx.person_behind(channel) or channel
     if ring is None or any(pickup.by == by for pickup in call.pickups):
         return
     if ring.ended_at is None:

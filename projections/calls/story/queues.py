@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from projections.calls.story.call import OpenCall
 from projections.calls.story.items import PERSON, Leg, Offer, Passage
 from projections.calls.story.late import caller_of_completion, complete_ended, key_of
-from projections.calls.story.legs import fix_number
+from projections.calls.story.legs import fix_number, take_extension
 from projections.calls.story.pbx import HOPS, Pbx
 from schemas.ami import call as ami
 from schemas.ami.channel import NewExten, VarSet
@@ -39,6 +39,7 @@ def join_queue(pbx: Pbx, e: ami.QueueCallerJoin) -> None:
         return
     settle_passage(pbx, call, leg, e.at)
     fix_number(leg)
+    take_extension(call, leg, e.exten, e.context)
     waiting = [p for p in call.passages if p.channel == e.unique_id and not p.outcome and p.left_at is None]
     if any(passage.queue == e.queue for passage in waiting):
         return

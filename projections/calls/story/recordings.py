@@ -21,7 +21,8 @@ def start_recording(pbx: Pbx, e: ami.MixMonitorStart) -> None:
             recording.ended_at = None
             pbx.touch(call, e.at)
             return
-    call.add("recordings", call.recordings, Recording(leg.unique_id, e.at, leg.file))
+    party = pbx.person_behind(leg.unique_id)
+    call.add("recordings", call.recordings, Recording(leg.unique_id, e.at, leg.file, party=party))
     pbx.touch(call, e.at)
 
 
