@@ -5,7 +5,7 @@ from typing import Any
 
 from projections.calls.story.call import MOST_PERSONS, OpenCall
 from projections.calls.story.dialling import find_source
-from projections.calls.story.items import PERSON, Conference, Guest, Leg, Ring, Talk
+from projections.calls.story.items import LOCAL, PERSON, Conference, Guest, Leg, Ring, Talk
 from projections.calls.story.legs import adopt_channel, fix_number, identity
 from projections.calls.story.pbx import Pbx, Room
 from projections.calls.story.people import caller_of
@@ -105,6 +105,20 @@ def pair_halves(pbx: Pbx, e: ami.LocalBridge) -> None:
         if leg.bridge:
             settle(pbx, leg, leg.bridge, e.at)
     pbx.touch(call, e.at)
+
+
+def pair_by_name(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
+    """Pair the halves of a Local channel, whose names differ in the last digit."""
+    if leg.kind != LOCAL or leg.other or not leg.channel.endswith((";1", ";2")):
+        return
+    other = leg.channel[:-1] + ("1" if leg.channel.endswith("2") else "2")
+    for half in reversed(call.legs.values()):
+        if half.channel == other and not half.other and half.ended_at is None:
+            leg.other, half.other = half.unique_id, leg.unique_id
+            for one in (leg, half):
+                if one.bridge:
+                    settle(pbx, one, one.bridge, at)
+            return
 
 
 def take_session(call: OpenCall, leg: Leg, e: ami.BridgeEnter, swapped: Leg | None) -> None:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from projections.calls.story.bridges import leave_bridge, settle_component
+from projections.calls.story.bridges import leave_bridge, pair_by_name, settle_component
 from projections.calls.story.call import OpenCall
 from projections.calls.story.dialling import end_rings, finish_ring
 from projections.calls.story.items import Gap, Leg
@@ -124,6 +124,7 @@ def list_channel(pbx: Pbx, e: ami.ChannelItem) -> None:
             leg.bridge = e.bridge_id
             leg.is_holding = e.application in {"AgentLogin", "Park"}
             pbx.bridges.setdefault(e.bridge_id, {})[e.unique_id] = None
+    pair_by_name(pbx, pbx.homes[e.unique_id], leg, e.at)
     pbx.listed.add(e.unique_id)
 
 

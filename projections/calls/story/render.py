@@ -62,7 +62,7 @@ class Renderer:
         by = self.answerer(first)
         return wire.Call(
             linkedid=call.linkedid,
-            aliases=sorted((*call.aliases, *call.inherited), key=by_age),
+            aliases=sorted((*call.aliases, *call.inherited), key=call.age_of),
             pbx=call.pbx,
             state="ended" if is_over else state_of(call),
             complete=not call.gaps,

@@ -1,8 +1,8 @@
 """Channels of CEL: their start, answer, applications, recordings and end."""
 
 from projections.calls.story import channels, dialplan, endings, recordings
+from projections.calls.story.bridges import pair_by_name
 from projections.calls.story.call import OpenCall
-from projections.calls.story.cel.bridges import pair_by_name
 from projections.calls.story.cel.queues import end_queue, settle_passage, start_queue
 from projections.calls.story.cel.rings import answer_ring, begin_ring, correct_rings, mark_originated, refuse_ring
 from projections.calls.story.cel.shapes import shape
