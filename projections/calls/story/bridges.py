@@ -115,6 +115,7 @@ def pair_by_name(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
     for half in reversed(call.legs.values()):
         if half.channel == other and not half.other and half.ended_at is None:
             leg.other, half.other = half.unique_id, leg.unique_id
+            pbx.touch(call, call.updated_at)
             for one in (leg, half):
                 if one.bridge:
                     settle(pbx, one, one.bridge, at)
