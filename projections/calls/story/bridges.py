@@ -131,7 +131,8 @@ def take_session(call: OpenCall, leg: Leg, e: ami.BridgeEnter, swapped: Leg | No
 def join_conference(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
     """Begin a stay in a ConfBridge."""
     party = pbx.person_behind(leg.unique_id)
-    if party in call.legs:
+    is_there = any(stay.channel == leg.unique_id and stay.ended_at is None for stay in call.conferences)
+    if party in call.legs and not is_there:
         call.add("conferences", call.conferences, Conference(leg.conference, leg.unique_id, party, at))
 
 

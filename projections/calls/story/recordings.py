@@ -55,6 +55,7 @@ def send_to_voicemail(pbx: Pbx, leg: Leg, e: NewExten) -> None:
     call = pbx.homes[leg.unique_id]
     party = pbx.person_behind(leg.unique_id)
     for mailbox in e.app_data.partition(",")[0].split("&"):
-        if mailbox and party in call.legs:
+        is_doubled = any((one.mailbox, one.party, one.at) == (mailbox, party, e.at) for one in call.voicemails)
+        if mailbox and party in call.legs and not is_doubled:
             call.add("voicemails", call.voicemails, Voicemail(mailbox, party, e.at))
     pbx.touch(call, e.at)
