@@ -5,9 +5,10 @@ from typing import Any
 
 from projections.calls.story.call import MOST_PERSONS, OpenCall
 from projections.calls.story.dialling import find_source
-from projections.calls.story.items import PERSON, Conference, Guest, Leg, Ring, Talk
+from projections.calls.story.items import LOCAL, PERSON, Conference, Guest, Leg, Ring, Talk
 from projections.calls.story.legs import adopt_channel, fix_number, identity
 from projections.calls.story.pbx import Pbx, Room
+from projections.calls.story.people import caller_of
 from projections.calls.story.queues import take_out
 from schemas.ami import call as ami
 
@@ -36,7 +37,7 @@ def enter_bridge(pbx: Pbx, e: ami.BridgeEnter) -> None:
     leg.is_holding = e.technology == "holding_bridge"
     leg.conference = e.bridge_name if e.creator == "ConfBridge" else ""
     leg.answered_at = leg.answered_at or (e.at if leg.kind == PERSON else None)
-    if not leg.is_fixed:
+    if not leg.is_holding:
         fix_number(leg)
     if e.bridge_type in MERGING and not leg.is_holding:
         for member in list(members):
@@ -106,6 +107,21 @@ def pair_halves(pbx: Pbx, e: ami.LocalBridge) -> None:
     pbx.touch(call, e.at)
 
 
+def pair_by_name(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
+    """Pair the halves of a Local channel, whose names differ in the last digit."""
+    if leg.kind != LOCAL or leg.other or not leg.channel.endswith((";1", ";2")):
+        return
+    other = leg.channel[:-1] + ("1" if leg.channel.endswith("2") else "2")
+    for half in reversed(call.legs.values()):
+        if half.channel == other and not half.other and half.ended_at is None:
+            leg.other, half.other = half.unique_id, leg.unique_id
+            pbx.touch(call, call.updated_at)
+            for one in (leg, half):
+                if one.bridge:
+                    settle(pbx, one, one.bridge, at)
+            return
+
+
 def take_session(call: OpenCall, leg: Leg, e: ami.BridgeEnter, swapped: Leg | None) -> None:
     """Begin an agent's session of a channel that waits for calls, also in the place of another one."""
     if not leg.agent:
@@ -115,7 +131,8 @@ def take_session(call: OpenCall, leg: Leg, e: ami.BridgeEnter, swapped: Leg | No
 def join_conference(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
     """Begin a stay in a ConfBridge."""
     party = pbx.person_behind(leg.unique_id)
-    if party in call.legs:
+    is_there = any(stay.channel == leg.unique_id and stay.ended_at is None for stay in call.conferences)
+    if party in call.legs and not is_there:
         call.add("conferences", call.conferences, Conference(leg.conference, leg.unique_id, party, at))
 
 
@@ -147,9 +164,14 @@ def settle_component(pbx: Pbx, bridge: str, rooms: list[Room], at: datetime) -> 
     members = set(now)
     for person in now:
         call = pbx.homes[person]
-        if call.linkedid not in having and not call.agent:
+        if call.linkedid not in having and not is_session(call):
             having.add(call.linkedid)
             open_talk(pbx, call, room, members, at)
+
+
+def is_session(call: OpenCall) -> bool:
+    """Return whether an agent is logged in on a channel of the call, which then has no talks of its own."""
+    return bool(call.agent) and any(leg.agent for leg in call.legs.values())
 
 
 def is_holding(pbx: Pbx, bridge: str) -> bool:
@@ -195,7 +217,8 @@ def open_talk(pbx: Pbx, call: OpenCall, room: Room, members: set[str], at: datet
     for person in persons:
         if person not in call.legs and person not in call.guests:
             guest = pbx.legs[person]
-            call.guests[person] = Guest(guest.channel, *identity(guest), bool(guest.agent))
+            is_caller = caller_of(pbx.homes[person]) is guest
+            call.guests[person] = Guest(guest.channel, *identity(guest, is_caller=is_caller), bool(guest.agent))
     for passage in call.passages:
         if passage.answered_at is not None and not passage.agent and passage.party in members:
             passage.agent = next(person for person in persons if person != passage.party)

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from projections.calls.story.bridges import leave_bridge, settle_component
+from projections.calls.story.bridges import leave_bridge, pair_by_name, settle_component
 from projections.calls.story.call import OpenCall
 from projections.calls.story.dialling import end_rings, finish_ring
 from projections.calls.story.items import Gap, Leg
-from projections.calls.story.legs import adopt_channel, clean, show_number, take_state
+from projections.calls.story.legs import adopt_channel, clean, show_number, take_extension, take_state
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.queues import end_offer, finish_passage, settle_passage
 from schemas.ami import call as ami
@@ -115,6 +115,7 @@ def list_channel(pbx: Pbx, e: ami.ChannelItem) -> None:
             leg.started_at = datetime.fromtimestamp(e.at.timestamp() - seconds_of(e.duration), UTC)
         leg.number_at_start, leg.name_at_start = clean(e.number), clean(e.name)
         show_number(leg, e.number, e.name)
+        take_extension(pbx.homes[e.unique_id], leg, e.exten, e.context)
         take_state(leg, e.state, leg.started_at)
         leg.has_dialplan = True
         if e.application == "AgentLogin":
@@ -123,6 +124,7 @@ def list_channel(pbx: Pbx, e: ami.ChannelItem) -> None:
             leg.bridge = e.bridge_id
             leg.is_holding = e.application in {"AgentLogin", "Park"}
             pbx.bridges.setdefault(e.bridge_id, {})[e.unique_id] = None
+    pair_by_name(pbx, pbx.homes[e.unique_id], leg, e.at)
     pbx.listed.add(e.unique_id)
 
 

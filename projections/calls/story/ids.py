@@ -1,4 +1,10 @@
-"""Linked ids and unique ids: their age, by which Asterisk chooses the linked id of channels that come together."""
+"""Linked ids and unique ids: their age, by which Asterisk chooses the linked id of channels that come together.
+
+A program that begins a call may give it any id (``ChannelId`` of Originate, ``channelId`` of ARI). Then Asterisk
+compares the times at which the channels were created.
+"""
+
+NO_TIME = 1 << 62
 
 
 def age_of(linkedid: str) -> tuple[int, int]:
@@ -6,7 +12,12 @@ def age_of(linkedid: str) -> tuple[int, int]:
     seconds, _, counter = linkedid.rpartition("-")[2].partition(".")
     if seconds.isascii() and seconds.isdigit() and counter.isascii() and counter.isdigit():
         return int(seconds[:18]), int(counter[:18])
-    return 1 << 62, 0
+    return NO_TIME, 0
+
+
+def has_time(one: str) -> bool:
+    """Return whether an id is Asterisk's own, which holds the second in which its channel was created."""
+    return age_of(one)[0] != NO_TIME
 
 
 def by_age(linkedid: str) -> tuple[int, int, str]:

@@ -207,12 +207,13 @@ class Voicemail(Struct):
 
 
 class Recording(Struct, omit_defaults=True):
-    """A recording of the channel ``leg``."""
+    """A recording of the channel ``leg``; ``party`` is the person behind it."""
 
     leg: str
     started_at: datetime
     path: str = ""
     ended_at: datetime | None = None
+    party: str = ""
 
 
 class Gap(Struct, omit_defaults=True):

@@ -1,5 +1,6 @@
 """Legs: facts of a channel in its events, and channels that were up before the listener was connected."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,9 @@ from projections.calls.story.pbx import Pbx, make_leg
 
 RINGING, UP = 5, 6
 """Values of ChannelState."""
+
+DIALABLE = re.compile(r"[0-9*#+]+")
+"""Extensions that a person can dial; s, i, t, h and names are not."""
 
 OLDEST, FARTHEST = 366 * 86400, 86400
 """Seconds for which a channel may have been up, and by which the PBX's clock may be ahead of Ringledger's."""
@@ -31,6 +35,17 @@ def show_number(leg: Leg, number: str, name: str) -> bool:
         leg.number, leg.name = number or leg.number, name or leg.name
         changed = True
     return changed
+
+
+def take_extension(call: OpenCall, leg: Leg, exten: str, context: str) -> bool:
+    """Take the first extension that can be dialled, and return whether it is taken.
+
+    After a conversation the dialplan is at a place that a transferer chose.
+    """
+    if leg.exten or not DIALABLE.fullmatch(exten) or any(leg.unique_id in talk.persons for talk in call.talks):
+        return False
+    leg.exten, leg.context = exten, context
+    return True
 
 
 def fix_number(leg: Leg) -> None:
@@ -89,8 +104,8 @@ def take_state(leg: Leg, state: int, at: datetime) -> None:
         leg.ringing_at = at
 
 
-def identity(leg: Leg) -> tuple[str, str]:
+def identity(leg: Leg, *, is_caller: bool) -> tuple[str, str]:
     """Return the number and name of a person: of one who was dialled, the first that the channel showed."""
-    if leg.is_dialled and not leg.is_originated and leg.first_number:
+    if leg.is_dialled and not is_caller and leg.first_number:
         return leg.first_number, leg.first_name
     return leg.number, leg.name

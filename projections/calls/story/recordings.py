@@ -21,7 +21,8 @@ def start_recording(pbx: Pbx, e: ami.MixMonitorStart) -> None:
             recording.ended_at = None
             pbx.touch(call, e.at)
             return
-    call.add("recordings", call.recordings, Recording(leg.unique_id, e.at, leg.file))
+    party = pbx.person_behind(leg.unique_id)
+    call.add("recordings", call.recordings, Recording(leg.unique_id, e.at, leg.file, party=party))
     pbx.touch(call, e.at)
 
 
@@ -54,6 +55,7 @@ def send_to_voicemail(pbx: Pbx, leg: Leg, e: NewExten) -> None:
     call = pbx.homes[leg.unique_id]
     party = pbx.person_behind(leg.unique_id)
     for mailbox in e.app_data.partition(",")[0].split("&"):
-        if mailbox and party in call.legs:
+        is_doubled = any((one.mailbox, one.party, one.at) == (mailbox, party, e.at) for one in call.voicemails)
+        if mailbox and party in call.legs and not is_doubled:
             call.add("voicemails", call.voicemails, Voicemail(mailbox, party, e.at))
     pbx.touch(call, e.at)

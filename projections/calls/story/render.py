@@ -29,15 +29,17 @@ class Renderer:
         self._parties: dict[str, wire.Party | None] = {}
 
     def party(self, unique_id: str) -> wire.Party | None:
-        """Return the party of a unique id, None where no channel has it."""
+        """Return the party of a unique id, None where no person's channel has it."""
         if unique_id not in self._parties:
             self._parties[unique_id] = self._make(unique_id)
         return self._parties[unique_id]
 
     def _make(self, unique_id: str) -> wire.Party | None:
         leg = self.call.legs.get(unique_id)
+        if leg is not None and leg.kind != PERSON:
+            return None
         if leg is not None:
-            number, name = identity(leg)
+            number, name = identity(leg, is_caller=leg is self.caller)
             return wire.Party(leg.channel, unique_id, endpoint_of(leg.channel) or "", number or None, name or None)
         guest = self.call.guests.get(unique_id)
         if guest is None:
@@ -309,10 +311,17 @@ class Renderer:
         """Return the recordings that hold something: their channel was up."""
         items = []
         for recording in self.call.recordings:
-            leg, party = self.call.legs.get(recording.leg), self.party(recording.leg)
+            leg, party = self.call.legs.get(recording.leg), self.recorded(recording)
             if leg is not None and leg.answered_at is not None and party is not None:
                 items.append(wire.Recording(recording.path or None, party, recording.started_at, recording.ended_at))
         return items
+
+    def recorded(self, recording: working.Recording) -> wire.Party | None:
+        """Return whom a recording holds: of a half of a Local channel, the person behind or beyond it."""
+        answered = (u for u, leg in self.call.legs.items() if leg.dialler == recording.leg and leg.answered_at)
+        caller = self.caller.unique_id if self.caller is not None else ""
+        parties = (self.party(one) for one in (recording.leg, recording.party, *answered, caller))
+        return next((party for party in parties if party is not None), None)
 
     def hangup(self) -> wire.Hangup | None:
         """Return how the call ended."""
@@ -382,7 +391,7 @@ def is_originated(call: OpenCall) -> bool:
 
 def aliases_of(call: OpenCall) -> list[str]:
     """Return the linked ids that became part of the call, the oldest first."""
-    return sorted((*call.aliases, *call.inherited), key=by_age)
+    return sorted((*call.aliases, *call.inherited), key=call.age_of)
 
 
 def sources_of(call: OpenCall) -> list[wire.Source]:
