@@ -48,7 +48,7 @@ def _agent_sums(name: str, of: Callable[[CallRow], list[figures.AgentSum]]) -> S
 
 CALLS = ReadModel(
     name="calls",
-    version=2,
+    version=3,
     row=CallRow,
     key=("linkedid",),
     is_state=False,

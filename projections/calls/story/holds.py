@@ -74,7 +74,7 @@ def swap_parked(pbx: Pbx, e: ami.ParkedCallSwap) -> None:
         return
     for stay in call.parks:
         if stay.lot == e.lot and stay.space == e.space and stay.ended_at is None:
-            stay.party = e.unique_id
+            stay.party = pbx.person_behind(e.unique_id) or e.unique_id
             pbx.touch(call, e.at)
 
 
@@ -121,4 +121,4 @@ def take_call(pbx: Pbx, e: ami.CallPickup) -> None:
         ring = last_ring_by(call, half)
     if ring is not None and ring.ended_at is None:
         finish_ring(ring, "picked_up", e.at)
-    pick_up(pbx, call, e.unique_id, ring, e.at)
+    pick_up(pbx, call, pbx.person_behind(e.unique_id) or e.unique_id, ring, e.at)

@@ -29,13 +29,15 @@ class Renderer:
         self._parties: dict[str, wire.Party | None] = {}
 
     def party(self, unique_id: str) -> wire.Party | None:
-        """Return the party of a unique id, None where no channel has it."""
+        """Return the party of a unique id, None where no person's channel has it."""
         if unique_id not in self._parties:
             self._parties[unique_id] = self._make(unique_id)
         return self._parties[unique_id]
 
     def _make(self, unique_id: str) -> wire.Party | None:
         leg = self.call.legs.get(unique_id)
+        if leg is not None and leg.kind != PERSON:
+            return None
         if leg is not None:
             number, name = identity(leg)
             return wire.Party(leg.channel, unique_id, endpoint_of(leg.channel) or "", number or None, name or None)
@@ -305,7 +307,7 @@ class Renderer:
         """Return the recordings that hold something: their channel was up."""
         items = []
         for recording in self.call.recordings:
-            leg, party = self.call.legs.get(recording.leg), self.party(recording.leg)
+            leg, party = self.call.legs.get(recording.leg), self.party(recording.party or recording.leg)
             if leg is not None and leg.answered_at is not None and party is not None:
                 items.append(wire.Recording(recording.path or None, party, recording.started_at, recording.ended_at))
         return items
