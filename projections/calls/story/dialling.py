@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from projections.calls.story.call import OpenCall
 from projections.calls.story.items import PERSON, Forward, Leg, Pickup, Ring
 from projections.calls.story.legs import UP, adopt_channel, fix_number, show_number
-from projections.calls.story.offers import name_queues, queue_of
+from projections.calls.story.offers import name_queues, offer_of, queue_of
 from projections.calls.story.pbx import Pbx, make_leg
 from schemas.ami import call as ami
 
@@ -43,7 +43,9 @@ def begin_dial(pbx: Pbx, e: ami.DialBegin) -> None:
     leg.is_dialled = True
     leg.dialler = e.unique_id
     leg.is_originated = not e.unique_id
-    leg.queue = leg.queue or forwarded_queue(call, e)
+    if not leg.queue:
+        offer = offer_of(call, e.dest_unique_id)
+        leg.queue = offer.queue if offer is not None else forwarded_queue(call, e)
     show_number(leg, e.dest_number, e.dest_name)
     if dialler is not None:
         fix_number(dialler)

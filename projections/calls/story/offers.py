@@ -9,16 +9,19 @@ from schemas.ami import call as ami
 
 
 def call_member(pbx: Pbx, e: ami.AgentCall) -> None:
-    """Note on a member's channel which queue rings it; its DialBegin follows."""
+    """Note on a member's channel which queue rings it; its DialBegin follows, and perhaps its Newchannel."""
     call = pbx.see(e.unique_id, e.linked_id, e.at)
     leg = pbx.legs.get(e.dest_unique_id)
-    if leg is None or leg.ended_at is not None:
+    if (leg is not None and leg.ended_at is not None) or e.dest_unique_id in pbx.ended:
         return
-    home = call or pbx.homes[e.dest_unique_id]
+    home = call or pbx.homes.get(e.dest_unique_id)
+    if home is None:
+        return
     if offer_of(home, e.dest_unique_id) is None:
         offer = Offer(e.queue, e.member or e.interface, e.interface, e.dest_unique_id, e.at)
         home.add("offers", home.offers, offer)
-    leg.queue = e.queue
+    if leg is not None:
+        leg.queue = e.queue
     name_queues(pbx, home)
     pbx.touch(home, e.at)
 

@@ -55,6 +55,8 @@ def test_a_phone_of_a_group_is_picked_up() -> None:
     assert taken(group(2).dial(1, 5).dial_end(1, 3, "CANCEL").dial_end(1, 4, "CANCEL").dial_end(1, 5, "ANSWER")) == told
     scene = group()
     assert taken(scene.emit("Pickup", **scene.shown(5), **scene.shown(2, "Target")).dial_end(1, 5, "ANSWER")) == told
+    scene = group().dial_end(1, 5, "ANSWER")
+    assert taken(scene.emit("Pickup", **scene.shown(5), **scene.shown(2, "Target"))) == told
 
 
 def test_a_picker_behind_a_local_channel() -> None:

@@ -93,6 +93,15 @@ def test_an_answer_without_its_call_counts() -> None:
     assert offers(without(answered(), "AgentCalled")) == [("Bob Baker", "answered", 8)]
 
 
+def test_a_member_is_called_before_its_channel() -> None:
+    """AgentCalled may overtake the Newchannel of the member's channel."""
+    scene = answered()
+    place = next(i for i, event in enumerate(scene.events) if event.name == "AgentCalled")
+    scene.events.insert(place - 1, scene.events.pop(place))
+    assert [scene.events[place].name, *(r.queue for r in scene.call().rings)] == ["Newchannel", "sales"]
+    assert offers(scene) == [("Bob Baker", "answered", 8)]
+
+
 def test_doubled_events_of_a_queue_count_once() -> None:
     scene = answered()
     scene.events = [one for event in scene.events for one in [event, event]]
