@@ -1,6 +1,6 @@
 """Lists of channels: channels that no event has shown, changes of the time without a link, and lost channels."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from projections.calls.story.bridges import join_conference, leave_bridge, settle_component
@@ -12,6 +12,9 @@ from projections.calls.story.pbx import Pbx
 from projections.calls.story.queues import finish_passage
 from schemas.ami import call as ami
 from schemas.link import LinkEvent
+
+FORGOTTEN = timedelta(days=1)
+"""How long a channel of before a gap stays without an event, if no list can show it."""
 
 
 def start_snapshot(pbx: Pbx, e: LinkEvent) -> None:
@@ -121,13 +124,26 @@ def complete_list(pbx: Pbx, e: LinkEvent) -> None:
     if e.action != "CoreShowChannels" or e.epoch != pbx.epoch:
         return
     if e.outcome in {"complete", "empty"}:
-        for leg in [leg for leg in pbx.legs.values() if leg.ended_at is None and leg.unique_id not in pbx.listed]:
-            call = pbx.homes[leg.unique_id]
-            lose_call(call, e.at)
-            end_leg(pbx, call, leg, max(call.updated_at, leg.started_at))
+        lose_legs(pbx, [leg for leg in pbx.legs.values() if leg.unique_id not in pbx.listed], e.at)
         for leg in [leg for leg in pbx.legs.values() if leg.is_stale]:
             leg.is_stale = False
             pbx.dirty[pbx.homes[leg.unique_id].linkedid] = None
         for bridge in list(pbx.bridges):
             settle_component(pbx, bridge, [], e.at)
+    elif e.outcome == "refused":
+        lose_legs(pbx, [leg for leg in pbx.legs.values() if is_forgotten(pbx, leg, e.at)], e.at)
     pbx.forget_list()
+
+
+def lose_legs(pbx: Pbx, legs: list[Leg], at: datetime) -> None:
+    """End channels whose end is in no event, as of the last event of their call."""
+    for leg in legs:
+        if leg.ended_at is None:
+            call = pbx.homes[leg.unique_id]
+            lose_call(call, at)
+            end_leg(pbx, call, leg, max(call.updated_at, leg.started_at))
+
+
+def is_forgotten(pbx: Pbx, leg: Leg, at: datetime) -> bool:
+    """Return whether a channel of before a gap may have ended in it, where Asterisk refuses the list that shows it."""
+    return leg.is_stale and at - pbx.homes[leg.unique_id].updated_at > FORGOTTEN

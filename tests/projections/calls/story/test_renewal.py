@@ -5,9 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from schemas.calls import Call
-from schemas.log import Connected, Disconnected
+from schemas.log import Connected, Disconnected, SnapshotListed
 from tests.projections.calls.story.scenes import MEMBER, parked, queue, rung, talks, waiting
-from tests.support.calls import CallTable
+from tests.support.calls import CallTable, reasons
+from tests.support.folding import ListSnapshot, own
 from tests.support.scene import CONFERENCE, UP, Scene, uid
 
 
@@ -110,3 +111,15 @@ def test_a_logged_in_agent_talks_in_the_first_list() -> None:
     scene.channels[2] |= {"BridgeId": "b", "Application": "Queue"}
     calls = scene.wait(30).snapshot(1, 2).wait(5).leave(2, "b").hangup(2).calls()
     assert (talks(calls[uid(2)]), calls[uid(1)].conversations) == ([["109", "104"]], [])
+
+
+@pytest.mark.parametrize(("hours", "state"), [(23, "ringing"), (25, "ended")])
+def test_a_refused_list_ends_calls_a_day_later(hours: int, state: str) -> None:
+    """Nothing else can show that a call ended in the gap."""
+    scene = away(ringing()).wait(hours * 3600)
+    listing = ListSnapshot("CoreShowChannels", 7, scene.now)
+    refused = own(SnapshotListed(7, "CoreShowChannels", "refused", "Permission denied"), scene.now)
+    scene.events += [listing.start, refused, listing.over]
+    call = scene.call()
+    assert (call.state, call.outcome) == (state, "unknown" if state == "ended" else None)
+    assert reasons(call) == ["disconnected", "lost"][: 1 + (state == "ended")]
