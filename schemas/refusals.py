@@ -23,7 +23,7 @@ SYSTEM_OR_REPORTING = ("system", "reporting")
 NEEDS: Mapping[str, Need] = {
     "CoreStatus": Need(SYSTEM_OR_REPORTING, "systems, samples"),
     "CoreSettings": Need(SYSTEM_OR_REPORTING, "systems"),
-    "CoreShowChannels": Need(SYSTEM_OR_REPORTING, "channels, samples"),
+    "CoreShowChannels": Need(SYSTEM_OR_REPORTING, "calls, channels, samples"),
     "QueueStatus": Need((), "queues, members, callers"),
     "Agents": Need(("agent",), "agents"),
     "ParkedCalls": Need(("call",), "parked calls"),

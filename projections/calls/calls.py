@@ -52,7 +52,7 @@ NEEDED = {"VarSet": is_of_calls}
 
 CALLS = ReadModel(
     name="calls",
-    version=2,
+    version=3,
     row=CallRow,
     key=("linkedid",),
     is_state=False,

@@ -265,13 +265,16 @@ class AgentCall(MemberEvent, frozen=True, kw_only=True, gc=False):
 
 
 class AgentRingNoAnswer(MemberEvent, frozen=True, kw_only=True, gc=False):
-    """AgentRingNoAnswer."""
+    """AgentRingNoAnswer; ``ring_time`` in milliseconds."""
+
+    ring_time: Int = field(name="RingTime", default=0)
 
 
 class AgentConnect(MemberEvent, frozen=True, kw_only=True, gc=False):
-    """AgentConnect; ``hold_time`` in seconds."""
+    """AgentConnect; ``hold_time`` and ``ring_time`` in seconds."""
 
     hold_time: Int = field(name="HoldTime", default=0)
+    ring_time: Int = field(name="RingTime", default=0)
 
 
 class AgentComplete(MemberEvent, frozen=True, kw_only=True, gc=False):

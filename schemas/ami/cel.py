@@ -148,11 +148,21 @@ class CelEvent(AmiEvent, frozen=True, kw_only=True, gc=False):
 _HEADERS_OF = {f.name: f.encode_name for f in fields(CelEvent) if f.encode_name in HEADERS.values()}
 
 
+_OLD_DETAILS = {
+    "HANGUP": ("hangupcause", "hangupsource", "dialstatus"),
+    "BLINDTRANSFER": ("extension",),
+    "FORWARD": ("forward",),
+    "PARK_START": ("parking_lot",),
+    "PARK_END": ("reason",),
+}
+"""The members of ``extra`` by place, where Asterisk 1.8 to 12 write "16,SIP/200-00000001,ANSWER" in place of JSON."""
+
+
 def _members(event_name: str, extra: str) -> dict[str, Any]:
     try:
         decoded = msgspec.json.decode(extra)
     except msgspec.DecodeError:
-        # Asterisk 1.8 and 11 write "16,SIP/200-00000001,ANSWER" for a HANGUP.
-        names = ("hangupcause", "hangupsource", "dialstatus") if event_name == "HANGUP" else ()
-        return dict(zip(names, extra.split(","), strict=False))
-    return decoded if isinstance(decoded, dict) else {}
+        decoded = None
+    if isinstance(decoded, dict):
+        return decoded
+    return dict(zip(_OLD_DETAILS.get(event_name, ()), extra.split(","), strict=False))

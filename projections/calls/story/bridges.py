@@ -33,7 +33,7 @@ def enter_bridge(pbx: Pbx, e: ami.BridgeEnter) -> None:
         leave_bridge(pbx, swapped, e.at)
     members = pbx.bridges.setdefault(e.bridge_id, {})
     members[e.unique_id] = None
-    leg.bridge = e.bridge_id
+    leg.bridge, leg.is_stale = e.bridge_id, False
     leg.is_holding = e.technology == "holding_bridge"
     leg.conference = e.bridge_name if e.creator == "ConfBridge" else ""
     leg.answered_at = leg.answered_at or (e.at if leg.kind == PERSON else None)
@@ -72,6 +72,9 @@ def quit_bridge(pbx: Pbx, e: ami.BridgeLeave) -> None:
     if leg.bridge and leg.bridge == e.bridge_id:
         leave_bridge(pbx, leg, e.at)
         pbx.touch(call, e.at)
+    elif leg.is_stale:
+        pbx.touch(call, e.at)
+    leg.is_stale = False
 
 
 def leave_bridge(pbx: Pbx, leg: Leg, at: datetime) -> None:

@@ -51,6 +51,7 @@ def change_state(pbx: Pbx, e: ami.Newstate) -> None:
     call = pbx.see(e.unique_id, e.linked_id, e.at)
     if call is None:
         return
+    leg.is_stale = False
     take_state(leg, e.state, e.at)
     show_number(leg, e.number, e.name)
     if e.state == RINGING and leg.is_dialled and (ring := pbx.ring_of(call, e.unique_id)) is not None:

@@ -6,8 +6,8 @@ from projections.calls.call_records import member_of
 from projections.calls.story.call import OpenCall
 from projections.calls.story.items import PERSON, Forward, Leg, Pickup, Ring
 from projections.calls.story.legs import UP, adopt_channel, fix_number, show_number, take_extension
+from projections.calls.story.offers import name_queues, offer_of, queue_of
 from projections.calls.story.pbx import Pbx, make_leg
-from projections.calls.story.queues import name_queues, queue_of
 from schemas.ami import call as ami
 
 MOMENT = timedelta(seconds=1)
@@ -35,7 +35,7 @@ def begin_dial(pbx: Pbx, e: ami.DialBegin) -> None:
     dialler = pbx.legs.get(e.unique_id)
     if leg.ended_at is not None:
         return
-    if e.dest_state == UP and may_pick_up(leg) and (ring := last_ring_by(call, e.unique_id)) is not None:
+    if e.dest_state == UP and may_pick_up(leg) and (ring := cancelled_ring(call, e.unique_id, e.at)) is not None:
         pick_up(pbx, call, e.dest_unique_id, ring, e.at)
         return
     if (ring := pbx.ring_of(call, e.dest_unique_id)) is not None:
@@ -59,6 +59,9 @@ def begin_ring(pbx: Pbx, call: OpenCall, leg: Leg, e: ami.Dial, ring: Ring) -> N
     leg.is_dialled = True
     leg.dialler = ring.dialler = e.unique_id
     leg.is_originated = not e.unique_id
+    if not leg.queue:
+        offer = offer_of(call, e.dest_unique_id)
+        leg.queue = offer.queue if offer is not None else forwarded_queue(call, e)
     show_number(leg, e.dest_number, e.dest_name)
     if (dialler := pbx.legs.get(e.unique_id)) is not None:
         fix_number(dialler)
@@ -76,6 +79,15 @@ def begin_ring(pbx: Pbx, call: OpenCall, leg: Leg, e: ami.Dial, ring: Ring) -> N
     ring.source, ring.queue, ring.ringing_at = leg.source, queue_of(pbx, leg), leg.ringing_at
     if call.add("rings", call.rings, ring):
         note_transfer(call, ring)
+
+
+def forwarded_queue(call: OpenCall, e: ami.Dial) -> str:
+    """Return the queue of a member's phone that has just forwarded: the next phone of the same dialler is its own."""
+    for ring in reversed(call.rings):
+        if ring.dialler == e.unique_id:
+            is_next = ring.outcome == "forwarded" and ring.ended_at is not None and e.at - ring.ended_at <= MOMENT
+            return ring.queue if is_next else ""
+    return ""
 
 
 def dial_call(pbx: Pbx, e: ami.Dial) -> OpenCall | None:
@@ -190,11 +202,21 @@ def number_of(forward: str) -> str:
 
 
 def last_ring_by(call: OpenCall, dialler: str) -> Ring | None:
-    """Return the last ring of a dialler that is open, or was cancelled without a reason yet."""
+    """Return the last ring of a dialler that is open, or else was cancelled without a reason yet.
+
+    A picker takes the place of the phone that rang, so of a group all others have their DialEnd.
+    """
+    rings = [r for r in reversed(call.rings) if r.dialler == dialler and r.outcome in {"", "cancelled", "elsewhere"}]
+    return next((ring for ring in rings if not ring.outcome), rings[0] if rings else None)
+
+
+def cancelled_ring(call: OpenCall, dialler: str, at: datetime) -> Ring | None:
+    """Return the ring of a dialler that was cancelled just now, or else `last_ring_by`."""
     for ring in reversed(call.rings):
-        if ring.dialler == dialler and ring.outcome in {"", "cancelled", "elsewhere"}:
+        is_recent = ring.ended_at is not None and at - ring.ended_at <= MOMENT
+        if ring.dialler == dialler and ring.outcome == "cancelled" and is_recent:
             return ring
-    return None
+    return last_ring_by(call, dialler)
 
 
 def has_picked_up(call: OpenCall, leg: Leg) -> bool:
@@ -229,16 +251,22 @@ def end_rings(call: OpenCall, leg: Leg, at: datetime) -> None:
     """End the ring of a phone that ends without a DialEnd.
 
     Asterisk 16 sends none for a phone that it rang itself and that did not answer in time. No person cancelled.
+    A phone that has talked had answered: its DialEnd was lost.
     """
     for ring in call.rings:
         if ring.to == leg.unique_id:
-            talk = next((t for t in call.talks if leg.unique_id in t.persons and t.started_at >= ring.started_at), None)
-            if ring.ended_at is None and talk is not None:
-                finish_ring(ring, "answered", talk.started_at)
+            if ring.ended_at is None and has_talked(call, ring):
+                finish_ring(ring, "answered", leg.answered_at or at)
+                end_other_rings(call, ring, leg.answered_at or at)
             elif ring.ended_at is None:
                 finish_ring(ring, BY_CAUSE.get(leg.cause or 0, "cancelled" if ring.dialler else "no_answer"), at)
             elif ring.outcome == "cancelled" and leg.cause == ELSEWHERE:
                 ring.outcome = "elsewhere"
+
+
+def has_talked(call: OpenCall, ring: Ring) -> bool:
+    """Return whether a phone has been in a conversation since it began to ring."""
+    return any(ring.to in t.persons and (t.ended_at is None or t.ended_at > ring.started_at) for t in call.talks)
 
 
 ELSEWHERE = 26

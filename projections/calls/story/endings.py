@@ -1,15 +1,14 @@
 """Ends: hangups and their requests, the end of a call, and what is lost in gaps and restarts."""
 
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 
-from projections.calls.story.bridges import leave_bridge, pair_by_name, settle_component
+from projections.calls.story.bridges import leave_bridge
 from projections.calls.story.call import OpenCall
 from projections.calls.story.dialling import end_rings, finish_ring
 from projections.calls.story.items import Gap, Leg
-from projections.calls.story.legs import adopt_channel, clean, show_number, take_extension, take_state
+from projections.calls.story.offers import end_offer
 from projections.calls.story.pbx import Pbx
-from projections.calls.story.queues import end_offer, finish_passage, settle_passage
+from projections.calls.story.queues import finish_passage, settle_passage
 from schemas.ami import call as ami
 from schemas.link import LinkEvent, last_received
 
@@ -95,87 +94,20 @@ def end_call(pbx: Pbx, call: OpenCall, at: datetime) -> None:
     pbx.over.append(call)
 
 
-def start_snapshot(pbx: Pbx, e: LinkEvent) -> None:
-    """Begin to note which channels a list names."""
-    stop_snapshot(pbx, e)
-    pbx.epoch = e.epoch
-
-
-def list_channel(pbx: Pbx, e: ami.ChannelItem) -> None:
-    """Take a channel that the list of a snapshot names; one that is not clean began ``duration`` ago."""
-    epoch = epoch_of(e.action_id)
-    if not epoch or epoch != pbx.epoch or not e.unique_id or e.unique_id in pbx.gone:
-        return
-    leg = pbx.legs.get(e.unique_id)
-    if leg is None:
-        leg = adopt_channel(pbx, e)
-        if leg is None:
-            return
-        if leg.started_at == e.at:
-            leg.started_at = datetime.fromtimestamp(e.at.timestamp() - seconds_of(e.duration), UTC)
-        leg.number_at_start, leg.name_at_start = clean(e.number), clean(e.name)
-        show_number(leg, e.number, e.name)
-        take_extension(pbx.homes[e.unique_id], leg, e.exten, e.context)
-        take_state(leg, e.state, leg.started_at)
-        leg.has_dialplan = True
-        if e.application == "AgentLogin":
-            leg.agent = pbx.homes[e.unique_id].agent = e.application_data.partition(",")[0] or e.unique_id
-        if e.bridge_id:
-            leg.bridge = e.bridge_id
-            leg.is_holding = e.application in {"AgentLogin", "Park"}
-            pbx.bridges.setdefault(e.bridge_id, {})[e.unique_id] = None
-    pair_by_name(pbx, pbx.homes[e.unique_id], leg, e.at)
-    pbx.listed.add(e.unique_id)
-
-
-def epoch_of(action_id: str) -> int:
-    """Return the epoch of the snapshot to whose list of channels an item belongs, 0 for another list."""
-    parts = action_id.split("/")
-    is_ours = len(parts) == 3 and parts[0] == "ringledger" and parts[2] == "CoreShowChannels"
-    return int(parts[1]) if is_ours and parts[1].isascii() and parts[1].isdigit() and len(parts[1]) < 19 else 0
-
-
-def seconds_of(duration: str) -> int:
-    """Return the seconds of HH:MM:SS, 0 for any other text."""
-    parts = duration.split(":")
-    if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) < 8 for part in parts):
-        return 0
-    hours, minutes, seconds = map(int, parts)
-    return hours * 3600 + minutes * 60 + seconds
-
-
-def complete_list(pbx: Pbx, e: LinkEvent) -> None:
-    """End the channels that a complete list of channels lacks, as of the last event of their call."""
-    if e.action != "CoreShowChannels" or e.epoch != pbx.epoch:
-        return
-    if e.outcome in {"complete", "empty"}:
-        for leg in [leg for leg in pbx.legs.values() if leg.ended_at is None and leg.unique_id not in pbx.listed]:
-            call = pbx.homes[leg.unique_id]
-            lose_call(call, e.at)
-            end_leg(pbx, call, leg, max(call.updated_at, leg.started_at))
-        for bridge in list(pbx.bridges):
-            settle_component(pbx, bridge, [], e.at)
-    stop_snapshot(pbx, e)
-
-
-def stop_snapshot(pbx: Pbx, _e: Any) -> None:
-    """Forget the snapshot under way."""
-    pbx.epoch = 0
-    pbx.listed, pbx.gone = set(), set()
-
-
 def open_gap(pbx: Pbx, e: LinkEvent) -> None:
     """Note in every open call that events of it are missing, from the last bytes of the link on."""
-    stop_snapshot(pbx, e)
+    pbx.forget_list()
     for call in set_of_calls(pbx):
         begin_gap(pbx, call, e)
 
 
 def close_gap(pbx: Pbx, e: LinkEvent) -> None:
     """End the gap of every open call; a link that was lost without a Disconnected leaves one without a beginning."""
-    stop_snapshot(pbx, e)
+    pbx.forget_list()
     for call in set_of_calls(pbx):
         end_gap(pbx, call, e)
+        for leg in call.legs.values():
+            leg.is_stale = leg.ended_at is None
 
 
 def begin_gap(pbx: Pbx, call: OpenCall, e: LinkEvent) -> None:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from projections.calls.story.call import OpenCall
-from projections.calls.story.dialling import finish_ring, last_ring_by, pick_up
+from projections.calls.story.dialling import last_ring_by, pick_up
 from projections.calls.story.items import Hold, Park
 from projections.calls.story.legs import add_channel, began_at
 from projections.calls.story.pbx import Pbx
@@ -119,6 +119,11 @@ def take_call(pbx: Pbx, e: ami.CallPickup) -> None:
     ring = pbx.ring_of(call, e.target_unique_id)
     if ring is None and (half := pbx.legs[e.target_unique_id].other):
         ring = last_ring_by(call, half)
-    if ring is not None and ring.ended_at is None:
-        finish_ring(ring, "picked_up", e.at)
-    pick_up(pbx, call, e.unique_id, ring, e.at)
+    by = pbx.person_behind(e.unique_id) or e.unique_id
+    if ring is not None and (guess := next((one for one in call.pickups if one.by == by), None)) is not None:
+        # DialEnd came first, and does not name the phone that rang.
+        for other in call.rings:
+            if other.to == guess.of and other is not ring and other.outcome == "picked_up":
+                other.outcome = "elsewhere"
+        call.pickups.remove(guess)
+    pick_up(pbx, call, by, ring, e.at)

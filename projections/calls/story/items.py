@@ -25,7 +25,8 @@ class Leg(Struct, omit_defaults=True):
     ``hung_up_at`` is the start of its extension h, which may run on for long before ``ended_at``.
 
     ``other`` is the other half of a Local channel. ``bridge`` is the bridge that it is in. ``agent`` is set for the
-    channel on which an agent is logged in.
+    channel on which an agent is logged in. ``is_stale`` is set while the channel has not been shown since the link
+    was lost.
     """
 
     unique_id: str
@@ -65,6 +66,7 @@ class Leg(Struct, omit_defaults=True):
     conference: str = ""
     agent: str = ""
     file: str = ""
+    is_stale: bool = False
     quality: list[float | None] = field(default_factory=list)
 
 
@@ -207,7 +209,7 @@ class Voicemail(Struct):
 
 
 class Recording(Struct, omit_defaults=True):
-    """A recording of the channel ``leg``; ``party`` is the person behind it."""
+    """A recording of the channel ``leg``; ``party`` is the person behind it, empty for the channel's own."""
 
     leg: str
     started_at: datetime

@@ -16,10 +16,12 @@ from projections.calls.story import (
     holds,
     late,
     log_calls,
+    offers,
     quality,
     queues,
     record_calls,
     recordings,
+    snapshots,
     transfers,
 )
 from projections.calls.story.call import OpenCall
@@ -71,7 +73,7 @@ SHAPES: dict[str, tuple[type[Any], Callable[[Pbx, Any], None]]] = {
     "QueueCallerJoin": (ami.QueueCallerJoin, queues.join_queue),
     "QueueCallerLeave": (ami.QueueCallerLeave, queues.leave_queue),
     "QueueCallerAbandon": (ami.QueueCallerAbandon, queues.abandon_queue),
-    "AgentCalled": (ami.AgentCall, queues.call_member),
+    "AgentCalled": (ami.AgentCall, offers.call_member),
     "AgentRingNoAnswer": (ami.AgentRingNoAnswer, queues.miss_call),
     "AgentConnect": (ami.AgentConnect, queues.connect_member),
     "AgentComplete": (ami.AgentComplete, queues.complete_call),
@@ -80,7 +82,7 @@ SHAPES: dict[str, tuple[type[Any], Callable[[Pbx, Any], None]]] = {
     "RTCPSent": (ami.RtcpReport, quality.report),
     "RTCPReceived": (ami.RtcpReport, quality.report),
     "Cdr": (Cdr, record_calls.fold_record),
-    "CoreShowChannel": (ami.ChannelItem, endings.list_channel),
+    "CoreShowChannel": (ami.ChannelItem, snapshots.list_channel),
     **dict.fromkeys((NAME, *sorted(OLD_NAMES)), (CelEvent, fold_cel)),
 }
 """The shape of each AMI event, and the function that folds it. Each shape has one function."""
@@ -88,9 +90,9 @@ SHAPES: dict[str, tuple[type[Any], Callable[[Pbx, Any], None]]] = {
 OWN = {
     "Disconnected": endings.open_gap,
     "Connected": endings.close_gap,
-    "SnapshotStarted": endings.start_snapshot,
-    "SnapshotListed": endings.complete_list,
-    "SnapshotCompleted": endings.stop_snapshot,
+    "SnapshotStarted": snapshots.start_snapshot,
+    "SnapshotListed": snapshots.complete_list,
+    "SnapshotCompleted": snapshots.stop_snapshot,
 }
 """Ringledger's own events about the link."""
 

@@ -160,6 +160,11 @@ class Pbx:
                 del self.ended[one]
         self.dirty[ended.call.linkedid] = None
 
+    def forget_list(self) -> None:
+        """Forget the list of channels under way."""
+        self.epoch = 0
+        self.listed, self.gone = set(), set()
+
     def touch(self, call: OpenCall, at: datetime) -> None:
         """Note that the current event changed the call."""
         call.updated_at = at

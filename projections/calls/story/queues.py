@@ -7,10 +7,11 @@ waits for the next event of the caller that decides: AgentConnect, VarSet QUEUES
 from datetime import datetime, timedelta
 
 from projections.calls.story.call import OpenCall
-from projections.calls.story.items import PERSON, Leg, Offer, Passage
+from projections.calls.story.items import PERSON, Leg, Passage
 from projections.calls.story.late import caller_of_completion, complete_ended, key_of
 from projections.calls.story.legs import fix_number, take_extension
-from projections.calls.story.pbx import HOPS, Pbx
+from projections.calls.story.offers import conclude_offer
+from projections.calls.story.pbx import Pbx
 from schemas.ami import call as ami
 from schemas.ami.channel import NewExten, VarSet
 
@@ -79,7 +80,25 @@ def find_passage(pbx: Pbx, e: ami.QueueCallerEvent) -> tuple[OpenCall, Passage] 
     if call is None:
         return None
     passage = passage_of(call, e.unique_id, e.queue)
-    return None if passage is None else (call, passage)
+    if passage is None:
+        return None
+    name_caller(pbx, passage)
+    return call, passage
+
+
+def name_caller(pbx: Pbx, passage: Passage) -> None:
+    """Find the person behind the channel that waits, if he was not there when it entered the queue."""
+    if passage.party in pbx.legs and pbx.legs[passage.party].kind != PERSON:
+        passage.party = pbx.person_behind(passage.channel) or passage.party
+
+
+def begin_late(pbx: Pbx, e: ami.QueueCallerAbandon) -> tuple[OpenCall, Passage] | None:
+    """Begin a passage whose QueueCallerJoin is missing: the event counts its seconds."""
+    call = pbx.see(e.unique_id, e.linked_id, e.at)
+    if call is None or (leg := pbx.legs[e.unique_id]).ended_at is not None:
+        return None
+    passage = Passage(e.queue, caller_behind(pbx, leg), e.unique_id, e.at - seconds(e.hold_time))
+    return (call, passage) if call.add("passages", call.passages, passage) else None
 
 
 def leave_queue(pbx: Pbx, e: ami.QueueCallerLeave) -> None:
@@ -96,7 +115,8 @@ def leave_queue(pbx: Pbx, e: ami.QueueCallerLeave) -> None:
 
 def abandon_queue(pbx: Pbx, e: ami.QueueCallerAbandon) -> None:
     """Note that a caller left without an agent: he hung up if his hangup was requested before, and no AMI Redirect."""
-    if (match := find_passage(pbx, e)) is None:
+    match = find_passage(pbx, e) or begin_late(pbx, e)
+    if match is None:
         return
     call, passage = match
     if passage.outcome or passage.gave_up:
@@ -112,60 +132,6 @@ def abandon_queue(pbx: Pbx, e: ami.QueueCallerAbandon) -> None:
     pbx.touch(call, e.at)
 
 
-def call_member(pbx: Pbx, e: ami.AgentCall) -> None:
-    """Note on a member's channel which queue rings it; its DialBegin follows."""
-    call = pbx.see(e.unique_id, e.linked_id, e.at)
-    leg = pbx.legs.get(e.dest_unique_id)
-    if leg is None or leg.ended_at is not None:
-        return
-    home = call or pbx.homes[e.dest_unique_id]
-    if offer_of(home, e.dest_unique_id) is None:
-        offer = Offer(e.queue, e.member or e.interface, e.interface, e.dest_unique_id, e.at)
-        home.add("offers", home.offers, offer)
-    leg.queue = e.queue
-    name_queues(pbx, home)
-    pbx.touch(home, e.at)
-
-
-def name_queues(pbx: Pbx, call: OpenCall) -> None:
-    """Name the queue of open rings that began before AgentCalled."""
-    for ring in call.rings:
-        if not ring.queue and ring.ended_at is None and ring.to in pbx.legs:
-            ring.queue = queue_of(pbx, pbx.legs[ring.to])
-
-
-def queue_of(pbx: Pbx, leg: Leg) -> str:
-    """Return the queue that rings a phone, also through Local channels; AgentCalled names it for the first one."""
-    for _ in range(HOPS):
-        if leg.queue:
-            return leg.queue
-        dialler = pbx.legs.get(leg.dialler)
-        if dialler is None or dialler.kind == PERSON:
-            return ""
-        half = pbx.legs.get(dialler.other)
-        if half is None:
-            return ""
-        leg = half
-    return ""
-
-
-def offer_of(call: OpenCall, channel: str) -> Offer | None:
-    """Return the open offer to a member, by the channel that the queue dialled."""
-    for offer in reversed(call.offers):
-        if offer.channel == channel and not offer.outcome:
-            return offer
-    return None
-
-
-def end_offer(call: OpenCall, channel: str, outcome: str, at: datetime) -> None:
-    """End an offer to a member; the first end counts, but RINGNOANSWER is the queue's own word."""
-    offer = offer_of(call, channel)
-    if offer is not None:
-        offer.outcome, offer.ended_at = outcome, max(at, offer.started_at)
-        if (leg := call.legs.get(channel)) is not None:
-            leg.queue = ""  # a Local half that answered may dial again: for a caller whom the agent transfers
-
-
 def miss_call(pbx: Pbx, e: ami.AgentRingNoAnswer) -> None:
     """Count a member who did not answer."""
     if (match := find_passage(pbx, e)) is None:
@@ -174,7 +140,7 @@ def miss_call(pbx: Pbx, e: ami.AgentRingNoAnswer) -> None:
     if any(one.channel == e.dest_unique_id and one.outcome and one.ended_at == e.at for one in call.offers):
         return  # the event is doubled
     passage.ring_no_answers += 1
-    end_offer(call, e.dest_unique_id, "ring_no_answer", e.at)
+    conclude_offer(call, e, "ring_no_answer", timedelta(milliseconds=min(max(e.ring_time, 0), 1 << 31)))
     pbx.touch(call, e.at)
 
 
@@ -189,24 +155,33 @@ def connect_member(pbx: Pbx, e: ami.AgentConnect) -> None:
     if passage is None or passage.completed_at is not None or passage.outcome not in {"", "unknown", "exit_key"}:
         if passage is not None and passage.outcome == "answered" and passage.completed_at is None:
             return
-        entered_at = e.at - timedelta(seconds=min(max(e.hold_time, 0), 1 << 31))
-        passage = Passage(e.queue, caller_behind(pbx, leg), e.unique_id, entered_at)
+        passage = Passage(e.queue, caller_behind(pbx, leg), e.unique_id, e.at - seconds(e.hold_time))
         if not call.add("passages", call.passages, passage):
             return
-    end_offer(call, e.dest_unique_id, "answered", e.at)
-    passage.outcome = "answered"
-    passage.key = ""
-    passage.answered_at = e.at
+    conclude_offer(call, e, "answered", seconds(e.ring_time))
     passage.left_at = passage.left_at or e.at
-    passage.wait = float(e.hold_time)
-    passage.member, passage.interface = e.member, e.interface
-    passage.agent = pbx.person_ahead(e.dest_unique_id)
+    answer_passage(pbx, passage, e, e.at)
     leg.is_leaving = False
     pbx.touch(call, e.at)
 
 
+def answer_passage(pbx: Pbx, passage: Passage, e: ami.AgentConnect | ami.AgentComplete, at: datetime) -> None:
+    """Note which member answered a passage, and when."""
+    name_caller(pbx, passage)
+    passage.outcome, passage.key = "answered", ""
+    passage.answered_at = at
+    passage.wait = float(e.hold_time)
+    passage.member, passage.interface = e.member, e.interface
+    passage.agent = pbx.person_ahead(e.dest_unique_id)
+
+
+def seconds(number: int) -> timedelta:
+    """Return a number of seconds in an event as a duration."""
+    return timedelta(seconds=min(max(number, 0), 1 << 31))
+
+
 def complete_call(pbx: Pbx, e: ami.AgentComplete) -> None:
-    """End a member's call, with Asterisk's own seconds."""
+    """End a member's call, with Asterisk's own seconds; without AgentConnect it was answered so long before."""
     unique_id = caller_of_completion(pbx, e)
     call = pbx.see(unique_id, e.linked_id, e.at)
     if call is None:
@@ -223,6 +198,25 @@ def complete_call(pbx: Pbx, e: ami.AgentComplete) -> None:
             passage.ended_by = e.reason if e.reason in ENDED_BY else ""
             pbx.touch(call, e.at)
             return
+    complete_unanswered(pbx, call, e, unique_id)
+
+
+def complete_unanswered(pbx: Pbx, call: OpenCall, e: ami.AgentComplete, channel: str) -> None:
+    """Answer and end a passage whose AgentConnect is missing, and which may lack its beginning too."""
+    leg = pbx.legs[channel]
+    passage = next((p for p in reversed(call.passages) if (p.channel, p.queue) == (channel, e.queue)), None)
+    answered_at = e.at - seconds(e.talk_time)
+    if passage is None or passage.outcome not in {"", "unknown"}:
+        passage = Passage(e.queue, caller_behind(pbx, leg), channel, answered_at - seconds(e.hold_time))
+        if not call.add("passages", call.passages, passage):
+            return
+        call.passages.sort(key=lambda one: one.entered_at)
+    answer_passage(pbx, passage, e, max(answered_at, passage.entered_at))
+    passage.left_at = passage.answered_at
+    passage.completed_at, passage.talk = e.at, float(e.talk_time)
+    passage.ended_by = e.reason if e.reason in ENDED_BY else ""
+    conclude_offer(call, e, "answered", seconds(e.talk_time), e.at - seconds(e.talk_time))
+    pbx.touch(call, e.at)
 
 
 def set_queue_status(pbx: Pbx, leg: Leg, e: VarSet) -> None:

@@ -40,13 +40,15 @@ def transfer_attended(pbx: Pbx, e: ami.CallTransfer) -> None:
     sides = [e.target_unique_id, e.transferee_unique_id] if turned else [e.transferee_unique_id, e.target_unique_id]
     transferee, target = (beyond(pbx, side) for side in sides)
     consultation = pbx.person_behind(second) or second
+    pending = pending_phones(pbx, call, second, sides[1])
     mates = [mate for mate in partners(call, by) if mate not in {target, consultation}]
     if not transferee:
-        transferee = mates[-1] if consultation == by and len(mates) > 1 else next(iter(mates), "")
+        # On one channel the last partner is the consultation's, unless that one is known or rings yet.
+        is_last = consultation != by or bool(target or pending) or len(mates) < 2
+        transferee = next(iter(mates if is_last else mates[1:]), "")
     if not target and e.dest_type != "App" and not is_pending(e, sides[1]):
         others = partners(call, consultation)
         target = next((mate for mate in others if mate not in {transferee, by}), "")
-    pending = pending_phones(pbx, call, second, sides[1])
     is_blonde = not target and (bool(pending) or (e.dest_type == "App" and e.dest_app == "Dial"))
     kind = "blonde" if is_blonde else "attended"
     transfer = Transfer(kind, e.at, by, transferee, pending if is_blonde else [target] if target else [])

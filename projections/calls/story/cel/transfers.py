@@ -11,18 +11,25 @@ from projections.calls.story.pbx import Pbx
 from schemas.ami import call as ami
 from schemas.ami.cel import CelDetails, CelEvent
 
+SWAPPED = "ParkedCallSwap"
 PARK_ENDS: dict[str, tuple[type[ami.ParkingEvent], Callable[[Pbx, Any], None]]] = {
     "ParkedCallUnparked": (ami.UnParkedCall, holds.retrieve),
+    "UnParkedCall": (ami.UnParkedCall, holds.retrieve),
     "ParkedCallTimeOut": (ami.ParkedCallTimeOut, holds.time_out),
     "ParkedCallGiveUp": (ami.ParkedCallGiveUp, holds.give_up),
 }
-"""The event of a stay's end, by the reason in PARK_END."""
+"""The event of a stay's end, by the reason in PARK_END; UnParkedCall is that of Asterisk 1.8 and 11."""
+
+
+def named(pbx: Pbx, name: str) -> str:
+    """Return the unique id of the newest channel of a name, empty where there is none."""
+    return next((one.unique_id for one in reversed(pbx.legs.values()) if one.channel == name), "") if name else ""
 
 
 def transfer_blindly(pbx: Pbx, e: CelEvent) -> None:
-    """Record a blind transfer."""
+    """Record a blind transfer; Asterisk 1.8 and 11 name the transferee as the peer."""
     details = e.details
-    transferee = real_id(details.transferee_channel_uniqueid)
+    transferee = real_id(details.transferee_channel_uniqueid) or named(pbx, e.peer)
     facts = {"exten": details.extension, "context": details.context, "bridge_id": details.bridge_id}
     transfers.transfer_blindly(
         pbx,
@@ -35,6 +42,9 @@ def transfer_blindly(pbx: Pbx, e: CelEvent) -> None:
 def transfer_attended(pbx: Pbx, e: CelEvent) -> None:
     """Record an attended transfer."""
     details: CelDetails = e.details
+    if e.peer and not details.bridge1_id and not details.bridge2_id:
+        complete_old_transfer(pbx, e)
+        return
     target = real_id(details.transfer_target_channel_uniqueid)
     is_up = target not in pbx.legs or pbx.legs[target].answered_at is not None
     transfers.transfer_attended(
@@ -57,9 +67,22 @@ def transfer_attended(pbx: Pbx, e: CelEvent) -> None:
     )
 
 
+def complete_old_transfer(pbx: Pbx, e: CelEvent) -> None:
+    """Record an attended transfer by feature code of Asterisk 1.8 and 11: the line is of the transferee.
+
+    Its peer is the target. The transferer is the last person who talked with the transferee.
+    """
+    transferee, target = pbx.person_behind(e.unique_id), named(pbx, e.peer)
+    by = next(iter(transfers.partners(pbx.homes[e.unique_id], transferee)), "")
+    if by:
+        facts = {"by_unique_id": by, "second_unique_id": by, "target_unique_id": target}
+        facts |= {"result": "Success", "dest_type": "Bridge", "transferee_unique_id": transferee}
+        transfers.transfer_attended(pbx, shape(ami.CallTransfer, e, **facts))
+
+
 def pick_up(pbx: Pbx, e: CelEvent) -> None:
-    """Record a pickup: the event is of the phone that rang, and names the picker."""
-    picker = e.details.pickup_channel_uniqueid
+    """Record a pickup: the event is of the phone that rang, and names the picker, up to Asterisk 12 as the peer."""
+    picker = e.details.pickup_channel_uniqueid or named(pbx, e.peer)
     own = pbx.legs.get(picker)
     if own is not None:
         linked = {"target_unique_id": e.unique_id, "target_linked_id": e.linked_id}
@@ -78,11 +101,18 @@ def park(pbx: Pbx, e: CelEvent) -> None:
 
 
 def end_park(pbx: Pbx, e: CelEvent) -> None:
-    """End a stay in a parking lot."""
-    kind, end = PARK_ENDS.get(e.details.reason, (ami.ParkedCallGiveUp, holds.give_up))
-    retriever, name = "", e.details.retriever
-    if name:
-        retriever = next((one.unique_id for one in reversed(pbx.legs.values()) if one.channel == name), "")
+    """End a stay in a parking lot; its outcome is open where the line has no reason, as in old files."""
+    if e.details.reason == SWAPPED:
+        # The line is of the channel that has taken the parked one's place, and it does not name the lot.
+        for stay in pbx.homes[e.unique_id].parks:
+            if stay.ended_at is None:
+                stay.party = pbx.person_behind(e.unique_id) or stay.party
+        return
+    retriever = named(pbx, e.details.retriever or e.peer)
+    if e.details.reason not in PARK_ENDS:
+        holds.end_park(pbx, parking(ami.UnParkedCall, e, retriever_unique_id=retriever), "")
+        return
+    kind, end = PARK_ENDS[e.details.reason]
     end(pbx, parking(kind, e, retriever_unique_id=retriever))
 
 

@@ -1,6 +1,9 @@
-"""Parts of scenes: callers in a queue, and transfers."""
+"""Parts of scenes: callers in a queue, transfers and parking; and what calls have of these."""
 
-from tests.support.scene import RINGING, UP, Scene
+from typing import Any
+
+from schemas.calls import Call
+from tests.support.scene import HOLDING, RINGING, UP, Scene
 
 MEMBER = {"Interface": "PJSIP/101", "MemberName": "Bob Baker"}
 
@@ -59,3 +62,29 @@ def handed_on() -> Scene:
     scene.hangup(2).wait(60).request(1)
     scene = complete(scene, 68, "caller").leave(1, "b").leave(3, "b").leave(4, "b3").leave(5, "b3")
     return scene.hangup(1, 3, 4, 5)
+
+
+def talks(call: Call) -> list[list[str | None]]:
+    return [[p.number for p in talk.parties] for talk in call.conversations]
+
+
+def numbers(call: Call) -> list[tuple[Any, ...]]:
+    return [
+        (t.kind, t.by.number, t.transferee and t.transferee.number, [p.number for p in t.to], t.number, t.outcome)
+        for t in call.transfers
+    ]
+
+
+def attended(scene: Scene, first: int, second: int, **more: object) -> Scene:
+    facts = scene.shown(first, "OrigTransferer") | scene.shown(second, "SecondTransferer")
+    return scene.emit("AttendedTransfer", **({"Result": "Success", "OrigBridgeUniqueid": "b"} | facts | more))
+
+
+def parked(scene: Scene) -> Scene:
+    scene.leave(2, "b").enter(2, "lot", **HOLDING).leave(1, "b").hangup(1)
+    return park_event(scene, "ParkedCall").wait(3)
+
+
+def park_event(scene: Scene, event: str, **more: object) -> Scene:
+    place = {"ParkerDialString": "PJSIP/100", "Parkinglot": "default", "ParkingSpace": "701"}
+    return scene.emit(event, **scene.shown(2, "Parkee"), **place, **more)

@@ -12,6 +12,7 @@ from tests.projections.calls.story.recorded import NAMES, table_of
 from tests.support.calls import CallTable, shaped_all
 from tests.support.folding import ListSnapshot
 from tests.support.recorded_events import snapshotted
+from tests.support.scene import UP, Scene
 from tests.support.spoilt_events import spoilt
 
 
@@ -106,3 +107,12 @@ def mutated(event: Any, events: Sequence[Any], dice: random.Random) -> Any:
     donor = dice.choice(events)
     values = [one for name in donor.__struct_fields__ if type(one := getattr(donor, name)) is type(value)]
     return msgspec.structs.replace(event, **{member: dice.choice([*values, type(value)()])})
+
+
+def test_a_phone_that_talked_had_answered() -> None:
+    """Its DialEnd is lost."""
+    scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="300")
+    scene.ring(1, 2, "PJSIP/101-00000002", "101", linked=1).ring(1, 3, "PJSIP/102-00000003", "102", linked=1).wait(2)
+    scene.state(2, UP).dial_end(1, 3, "CANCEL").hangup(3).state(1, UP).enter(2, "b").enter(1, "b").wait(5)
+    call = scene.part(1, 2).call()
+    assert [(r.outcome, round(r.seconds or 0)) for r in call.rings] == [("answered", 2), ("elsewhere", 2)]

@@ -1,26 +1,9 @@
-"""Transfers of every kind, pickups, parking, and hold."""
+"""Transfers of every kind."""
 
-from typing import Any
+import pytest
 
-from schemas.calls import Call
-from tests.projections.calls.story.scenes import blind
-from tests.support.scene import DOWN, HOLDING, RINGING, UP, Scene, uid
-
-
-def talks(call: Call) -> list[list[str | None]]:
-    return [[p.number for p in talk.parties] for talk in call.conversations]
-
-
-def numbers(call: Call) -> list[tuple[Any, ...]]:
-    return [
-        (t.kind, t.by.number, t.transferee and t.transferee.number, [p.number for p in t.to], t.number, t.outcome)
-        for t in call.transfers
-    ]
-
-
-def attended(scene: Scene, first: int, second: int, **more: object) -> Scene:
-    facts = scene.shown(first, "OrigTransferer") | scene.shown(second, "SecondTransferer")
-    return scene.emit("AttendedTransfer", **({"Result": "Success", "OrigBridgeUniqueid": "b"} | facts | more))
+from tests.projections.calls.story.scenes import attended, blind, numbers, talks
+from tests.support.scene import DOWN, RINGING, UP, Scene, uid
 
 
 def test_blind_transfer() -> None:
@@ -260,112 +243,20 @@ def test_attended_transfer_into_a_queue_moves_the_passage() -> None:
     assert numbers(call)[0][:3] == ("attended", "100", "101")
 
 
-def test_pickup() -> None:
-    scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="101")
-    scene.ring(1, 2, "PJSIP/101-00000002", "101", linked=1).wait(2)
-    scene.new(3, "PJSIP/102-00000003", "102", exten="*8101").state(3, UP)
-    scene.emit("Pickup", **scene.shown(3), **scene.shown(2, "Target")).dial_end(1, 3, "ANSWER").hangup(2, cause=26)
-    scene.enter(3, "b").enter(1, "b").link(1, 3).wait(2)
-    picked(scene.part(1, 3).call())
+def second_consultation() -> Scene:
+    """Let 100 talk with 101, ask 103, who hangs up, and then ask 102 (channels 6 to 8) on the same channel."""
+    scene = Scene().talk(3).local(3, 4, "Local/103@internal-0001", linked=1).enter(3, "b2").leave(1, "b").enter(1, "b2")
+    scene.ring(4, 5, "PJSIP/103-00000005", "103", linked=1).answer(4, 5, "b3").state(3, UP).wait(2)
+    scene.leave(3, "b2").leave(4, "b3").leave(5, "b3").hangup(3, 4, 5).leave(1, "b2").enter(1, "b").wait(3)
+    scene.local(6, 7, "Local/102@internal-0002", linked=1).enter(6, "b4").leave(1, "b").enter(1, "b4")
+    return scene.ring(7, 8, "PJSIP/102-00000008", "102", linked=1).answer(7, 8, "b5").state(6, UP).wait(2)
 
 
-def test_pickup_without_its_event() -> None:
-    scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="101")
-    scene.ring(1, 2, "PJSIP/101-00000002", "101", linked=1).wait(2)
-    scene.new(3, "PJSIP/102-00000003", "102", exten="*8101").state(3, UP).dial_end(1, 2, "CANCEL").dial(1, 3)
-    scene.dial_end(1, 3, "ANSWER").hangup(2, cause=26).enter(3, "b").enter(1, "b").link(1, 3).wait(2)
-    picked(scene.part(1, 3).call())
-
-
-def picked(call: Call) -> None:
-    assert (call.linkedid, call.aliases) == (uid(1), [uid(3)])
-    assert [(p.by.number, p.of.number) for p in call.pickups] == [("102", "101")]
-    assert [(r.to.number, r.outcome) for r in call.rings] == [("101", "picked_up")]
-    assert (call.answered_by and call.answered_by.number, talks(call)) == ("102", [["100", "102"]])
-
-
-def parked(scene: Scene) -> Scene:
-    scene.leave(2, "b").enter(2, "lot", **HOLDING).leave(1, "b").hangup(1)
-    return park_event(scene, "ParkedCall").wait(3)
-
-
-def park_event(scene: Scene, event: str, **more: object) -> Scene:
-    place = {"ParkerDialString": "PJSIP/100", "Parkinglot": "default", "ParkingSpace": "701"}
-    return scene.emit(event, **scene.shown(2, "Parkee"), **place, **more)
-
-
-def test_a_parked_call_is_retrieved() -> None:
-    scene = parked(Scene().talk(3))
-    assert scene.call().state == "parked"
-    scene.new(3, "PJSIP/102-00000003", "102", exten="701").state(3, UP)
-    park_event(scene, "UnParkedCall", **scene.shown(3, "Retriever"))
-    scene.leave(2, "lot", **HOLDING).enter(2, "b2").enter(3, "b2").link(1, 3).wait(2)
-    call = scene.part(3, 2, bridge="b2").call()
-    (stay,) = call.parks
-    assert (stay.party.number, stay.by, stay.lot, stay.space) == ("101", "PJSIP/100", "default", "701")
-    assert (stay.outcome, stay.retrieved_by and stay.retrieved_by.number) == ("retrieved", "102")
-    assert (call.linkedid, call.aliases, talks(call)) == (uid(1), [uid(3)], [["100", "101"], ["101", "102"]])
-
-
-def test_parking_overtakes_its_channel() -> None:
-    """A channel that calls the lot may be parked in the log before its Newchannel."""
-    scene = Scene().new(2, "PJSIP/100-00000002", "100", exten="700")
-    (begin,) = scene.events
-    scene.events.clear()
-    park_event(scene, "ParkedCall").events.append(begin)
-    park_event(scene.state(2, UP).wait(3), "ParkedCallGiveUp").hangup(2)
-    call = scene.call()
-    assert [(p.outcome, p.until is not None) for p in call.parks] == [("gave_up", True)]
-    assert (call.complete, call.caller and call.caller.number) == (True, "100")
-
-
-def test_a_parked_call_times_out() -> None:
-    scene = parked(Scene().talk(3))
-    park_event(scene, "ParkedCallTimeOut").leave(2, "lot", **HOLDING)
-    scene.ring(2, 3, "PJSIP/100-00000003", "100", linked=1).answer(2, 3, "b2").wait(1)
-    call = scene.part(2, 3, bridge="b2").call()
-    assert [stay.outcome for stay in call.parks] == ["timeout"]
-    assert talks(call) == [["100", "101"], ["101", "100"]]
-
-
-def test_a_parked_caller_gives_up() -> None:
-    scene = park_event(parked(Scene().talk(3)).request(2), "ParkedCallGiveUp").leave(2, "lot", **HOLDING)
-    call = scene.hangup(2).call()
-    assert [stay.outcome for stay in call.parks] == ["gave_up"]
-    assert call.hangup is not None
-    assert (call.hangup.by, call.hangup.party and call.hangup.party.number) == ("callee", "101")
-
-
-def test_a_caller_gives_up_at_once_after_parking() -> None:
-    scene = Scene().talk(3)
-    scene.request(1).leave(2, "b").enter(2, "lot", **HOLDING).leave(1, "b").hangup(1)
-    scene = park_event(park_event(scene, "ParkedCall").wait(0.2).request(2), "ParkedCallGiveUp").leave(2, "lot")
-    call = scene.hangup(2).call()
-    assert call.hangup is not None
-    assert (call.hangup.by, call.hangup.party and call.hangup.party.number) == ("callee", "101")
-
-
-def test_a_transfer_into_a_lot_rings_no_parker() -> None:
-    scene = parked(blind(Scene().talk(3), by=1, transferee=2, to="700"))
-    park_event(scene, "ParkedCallTimeOut").leave(2, "lot", **HOLDING)
-    scene.ring(2, 3, "PJSIP/100-00000003", "100", linked=1).answer(2, 3, "b2").wait(1)
-    call = scene.part(2, 3, bridge="b2").call()
-    assert numbers(call) == [("blind", "100", "101", [], "700", None)]
-    assert [(r.from_ and r.from_.number, r.to.number) for r in call.rings] == [("100", "101"), ("101", "100")]
-
-
-def test_another_channel_takes_a_parked_ones_place() -> None:
-    scene = parked(Scene().talk(3)).new(3, "PJSIP/103-00000003", "103", linked=1).state(3, UP)
-    place = {"ParkerDialString": "PJSIP/100", "Parkinglot": "default", "ParkingSpace": "701"}
-    scene.emit("ParkedCallSwap", **scene.shown(3, "Parkee"), **place).hangup(2).wait(2).hangup(3)
-    call = scene.call()
-    assert [(stay.party.number, stay.outcome) for stay in call.parks] == [("103", "gave_up")]
-
-
-def test_hold() -> None:
-    scene = Scene().talk(1)
-    scene.emit("Hold", **scene.shown(2)).emit("Hold", **scene.shown(2)).emit("MusicOnHoldStart", **scene.shown(1))
-    scene.wait(4).emit("Unhold", **scene.shown(2)).wait(1).emit("Hold", **scene.shown(1)).wait(2)
-    call = scene.part(1, 2).call()
-    spans = [(h.by.number, h.until and round((h.until - h.from_).total_seconds())) for h in call.holds]
-    assert spans == [("101", 4), ("100", 2)]
+@pytest.mark.parametrize(
+    "parties", [{}, {"Transferee": 2}, {"TransferTarget": 6}, {"Transferee": 2, "TransferTarget": 6}]
+)
+def test_the_partners_decide_without_parties(parties: dict[str, int]) -> None:
+    scene = second_consultation().request(1).leave(1, "b4").leave(6, "b4").enter(6, "b")
+    shown = {name: value for prefix, channel in parties.items() for name, value in scene.shown(channel, prefix).items()}
+    call = attended(scene, 1, 1, **shown, DestType="Bridge").hangup(1).wait(4).part(2, 6).hangup(7, 8).call()
+    assert numbers(call) == [("attended", "100", "101", ["102"], "102", "answered")]
