@@ -19,9 +19,11 @@ from api.cospace import envelope
 from api.http.views.view import Args, View
 from projections.calls.statistics_sums import CALLS, Period, add, day, month
 from services.runtime.errors import Invalid
+from services.statistics.gaps import GAPS
 from services.statistics.queues import ratio
 
 SLA_SECONDS = 20
+OF_PBX = " AND ($1::text IS NULL OR pbx = $1)"
 # $2 is the name of the period in the rows; $3 and $4 are its beginning and end.
 SQL = f"""
 WITH passages AS (
@@ -44,15 +46,8 @@ SELECT scope, name, r.label, coalesce(r.calls, 0) AS calls, coalesce(r.answered,
        coalesce(r.entered, 0) AS entered, coalesce(r.connected, 0) AS connected,
        coalesce(p.answered, 0) AS passages_answered, coalesce(p.abandoned, 0) AS abandoned,
        coalesce(p.waits, 0) AS waits, coalesce(p.wait_milliseconds, 0) AS wait_milliseconds,
-       coalesce(p.in_sla, 0) AS in_sla, g.gaps
-FROM (SELECT coalesce(jsonb_agg(jsonb_build_object(
-                 'pbx', pbx, 'reason', reason,
-                 'from', to_char(from_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-                 'until', to_char(until_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-             ) ORDER BY from_time), '[]') AS gaps
-      FROM gaps
-      WHERE ($1::text IS NULL OR pbx = $1) AND from_time < $4::timestamptz
-        AND (until_time IS NULL OR until_time >= $3::timestamptz)) AS g
+       coalesce(p.in_sla, 0) AS in_sla, coalesce(g.gaps, '[]') AS gaps
+FROM ({GAPS.format(since="$3", until="$4", of_gaps=OF_PBX)}) AS g
 LEFT JOIN (records r FULL JOIN passages p USING (pbx, scope, name)) ON true
 ORDER BY scope, name, pbx
 """

@@ -123,7 +123,7 @@ async def agent_figures(request: web.Request) -> web.StreamResponse:
     is_table = is_csv(request, params)
     view = View(
         f"statistics.agents {span.every} {span.timezone}",
-        ("calls", "agent_sessions", "gaps"),
+        ("calls", "agent_sessions", "agent_names", "gaps"),
         agents.sql(table, by_pbx=by_pbx, by_name=bool(selection)),
         lambda _request: (span.since, span.until, selection),
         csv_pieces(span, agents.FIGURES, agents.figures)

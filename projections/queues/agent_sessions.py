@@ -1,8 +1,8 @@
 """Sessions of agents as intervals: logins (AgentLogin, dynamic members of queues) and pauses, from AMI and queue_log.
 
-An agent is a member's name, as in queue_log's fourth column; of app_agent_pool it is the agent's id. A static member
-has no login. A pause lasts while the agent is paused in all queues of which he is a member. Logins to several queues
-overlap; a reader counts overlapping logins once.
+An agent is a member's name, as in queue_log's fourth column. A login of app_agent_pool has the agent's id; the table
+`agent_names` has his name as a member. A static member has no login. A pause lasts while the agent is paused in all
+queues of which he is a member. Logins to several queues overlap; a reader counts overlapping logins once.
 """
 
 from datetime import UTC, datetime

@@ -1,7 +1,7 @@
 """Rows of agents' sessions, and how memberships of queues begin and end them, in AMI and in queue_log.
 
-An agent is a member's name, as in queue_log's fourth column; of app_agent_pool it is the agent's id. A pause lasts
-while the agent is paused in all queues of which he is a member.
+An agent is a member's name, as in queue_log's fourth column; in a login of app_agent_pool it is the agent's id. A
+pause lasts while the agent is paused in all queues of which he is a member.
 """
 
 from datetime import datetime

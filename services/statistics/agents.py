@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from services.statistics.gaps import GAPS
 from services.statistics.period import HOUR, QUARTER, Period
 from services.statistics.queues import ratio
 
@@ -29,15 +30,24 @@ WITH facts AS (
     FROM agent_rings r
     WHERE (r.at >= {since}::timestamptz AND r.at < {sums_from}::timestamptz
            OR r.at >= {sums_to}::timestamptz AND r.at < {until}::timestamptz){of_calls}
+), sessions AS (
+    SELECT s.pbx, coalesce(n.name, s.agent) AS name, s.kind, s.reason, s.started_at, s.ended_at
+    FROM agent_sessions s
+    LEFT JOIN LATERAL (
+        SELECT name FROM agent_names n
+        WHERE n.pbx = s.pbx AND n.agent = s.agent AND (n.ended_at IS NULL OR n.ended_at > s.started_at)
+        ORDER BY n.number LIMIT 1
+    ) AS n ON s.kind = 'login' AND s.queue = ''
+    WHERE tstzrange(s.started_at, s.ended_at)
+          && tstzrange({since}::timestamptz, greatest({since}::timestamptz,
+                                                      least({until}::timestamptz, {now}::timestamptz))){of_sessions}
 ), merged AS (
-    SELECT pbx, agent AS name, kind, CASE WHEN grouping(reason) = 0 THEN reason END AS reason,
+    SELECT pbx, name, kind, CASE WHEN grouping(reason) = 0 THEN reason END AS reason,
            range_agg(tstzrange(greatest(started_at, {since}::timestamptz),
                                least(ended_at, {until}::timestamptz, {now}::timestamptz))) AS spans
-    FROM agent_sessions
-    WHERE tstzrange(started_at, ended_at)
-          && tstzrange({since}::timestamptz, greatest({since}::timestamptz,
-                                                      least({until}::timestamptz, {now}::timestamptz))){of_calls}
-    GROUP BY GROUPING SETS ((pbx, agent, kind), (pbx, agent, kind, reason))
+    FROM sessions
+    WHERE true{of_names}
+    GROUP BY GROUPING SETS ((pbx, name, kind), (pbx, name, kind, reason))
     HAVING grouping(reason) = 1 OR kind = 'pause'
 ), cut AS (
     SELECT name, pbx, kind, reason, bucket,
@@ -58,19 +68,13 @@ WITH facts AS (
     UNION ALL
     SELECT name, pbx, coalesce(bucket, 0), kind, reason, NULL, NULL, NULL, NULL, NULL, NULL, NULL, sum(seconds)::float8
     FROM cut GROUP BY GROUPING SETS ((name, pbx, bucket, kind, reason), (name, kind, reason))
-), admitted AS (
-    SELECT jsonb_agg(jsonb_build_object(
-               'pbx', pbx, 'reason', reason,
-               'from', to_char(from_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-               'until', to_char(until_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-           ) ORDER BY from_time) AS gaps
-    FROM gaps
-    WHERE from_time < {until}::timestamptz AND (until_time IS NULL OR until_time >= {since}::timestamptz){of_gaps}
-)
+), admitted AS ({gaps})
 SELECT figures.*, CASE WHEN row_number() OVER (ORDER BY name, pbx, bucket) = 1 THEN gaps END AS gaps
 FROM admitted LEFT JOIN figures ON true
 ORDER BY name, pbx, bucket
 """
+OF_NAMES = " AND (agent{names} OR agent = ANY (ARRAY(SELECT agent FROM agent_names WHERE name{names})))"
+"""Sessions of agents who have one of the names, also at another time: so an index finds them."""
 FIXED = ("since", "until", "sums_from", "sums_to", "edges")
 
 
@@ -80,8 +84,15 @@ def sql(table: str, *, by_pbx: bool, by_name: bool) -> str:
     order = (*(("pbx",) if by_pbx else ()), *FIXED, *(("names",) if by_name else ()), "now")
     place = {name: f"${number}" for number, name in enumerate(order, 1)}
     pbx = f" AND pbx = {place['pbx']}::text" if by_pbx else ""
-    names = f" AND agent = ANY ({place['names']}::text[])" if by_name else ""
-    return SQL.format(sums=table, of_calls=pbx + names, of_gaps=pbx, **place)
+    names = f" = ANY ({place['names']}::text[])" if by_name else ""
+    return SQL.format(
+        sums=table,
+        of_calls=pbx + (f" AND agent{names}" if by_name else ""),
+        of_sessions=pbx + (OF_NAMES.format(names=names) if by_name else ""),
+        of_names=f" AND name{names}" if by_name else "",
+        gaps=GAPS.format(of_gaps=pbx, **place),
+        **place,
+    )
 
 
 def args(period: Period, names: tuple[str, ...]) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from services.statistics.gaps import GAPS
 from services.statistics.period import HOUR, QUARTER, Period
 
 COUNTS = (
@@ -64,15 +65,7 @@ WITH facts AS (
            sum(ring_no_answers)::bigint AS ring_no_answers
     FROM (SELECT facts.*, width_bucket(at, {edges}::timestamptz[]) AS bucket FROM facts) AS f
     GROUP BY GROUPING SETS ((name, pbx, bucket), (name))
-), admitted AS (
-    SELECT jsonb_agg(jsonb_build_object(
-               'pbx', pbx, 'reason', reason,
-               'from', to_char(from_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-               'until', to_char(until_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-           ) ORDER BY from_time) AS gaps
-    FROM gaps
-    WHERE from_time < {until}::timestamptz AND (until_time IS NULL OR until_time >= {since}::timestamptz){of_gaps}
-)
+), admitted AS ({gaps})
 SELECT figures.*, CASE WHEN row_number() OVER (ORDER BY name, pbx, bucket) = 1 THEN gaps END AS gaps
 FROM admitted LEFT JOIN figures ON true
 ORDER BY name, pbx, bucket
@@ -87,7 +80,8 @@ def sql(table: str, *, by_pbx: bool, by_name: bool) -> str:
     place = {name: f"${number}" for number, name in enumerate(order, 1)}
     pbx = f" AND pbx = {place['pbx']}::text" if by_pbx else ""
     names = f" AND queue = ANY ({place['names']}::text[])" if by_name else ""
-    return SQL.format(sums=table, of_sums=pbx + names, of_passages=pbx + names, of_gaps=pbx, **place)
+    gaps = GAPS.format(of_gaps=pbx, **place)
+    return SQL.format(sums=table, of_sums=pbx + names, of_passages=pbx + names, gaps=gaps, **place)
 
 
 def args(period: Period, sla: int, names: tuple[str, ...]) -> tuple[Any, ...]:

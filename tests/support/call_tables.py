@@ -6,10 +6,11 @@ from typing import Any
 import asyncpg
 
 from projections.calls.calls import CALLS
+from projections.queues.agent_names import AGENT_NAMES
 from projections.queues.agent_sessions import AGENT_SESSIONS
 from services.projector.table import RowTable, Table
 
-MODELS = {model.name: model for model in (CALLS, AGENT_SESSIONS)}
+MODELS = {model.name: model for model in (CALLS, AGENT_SESSIONS, AGENT_NAMES)}
 
 
 def _tables() -> Iterator[tuple[RowTable, tuple[str, ...]]]:
@@ -30,7 +31,7 @@ INDEXES = "SELECT indexname FROM pg_indexes WHERE schemaname = 'model' AND table
 
 
 async def create_tables(connection: asyncpg.Connection, *models: str) -> None:
-    """Create the tables of the models, of both if none is named, and let the API serve them."""
+    """Create the tables of the models, of all if none is named, and let the API serve them."""
     for name in models or MODELS:
         table, _ = TABLES[name]
         if await connection.fetchval("SELECT to_regclass($1)", table.name) is None:

@@ -2,6 +2,7 @@
 
 import fcntl
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -38,26 +39,42 @@ NUMBERS = itertools.count(1)
 def temporary_server() -> Iterator[Embedded]:
     """Run a server, in memory where there is room. pytest's own folder is too long for a socket, and private."""
     parent = MEMORY if _free_bytes(MEMORY) > MEMORY_FREE_BYTES else Path(tempfile.gettempdir())
-    remove_abandoned(parent)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-    with (folder / "lock").open("wb") as lock:
+    with exclusive(parent):
+        remove_abandoned(parent)
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        lock = (folder / "lock").open("wb")
         fcntl.flock(lock, fcntl.LOCK_EX)
-        server = Embedded(folder)
+    server = Embedded(folder)
+    with lock:
         server.start()
         yield server
         server.stop()
-        server.remove()
+        with exclusive(parent):
+            server.remove()
+
+
+@contextmanager
+def exclusive(parent: Path) -> Iterator[None]:
+    """Let no other process create or remove a server's folder: one without a locked file is abandoned."""
+    with (parent / f"{PREFIX}{os.getuid()}.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Stop the servers of test runs that were killed, and delete their data. A live run holds a lock on its folder."""
-    for path in parent.glob(f"{PREFIX}*/lock"):
-        with path.open("wb") as lock:
+    """Stop the servers of test runs that were killed, and delete their data; the caller holds `exclusive`.
+
+    A live run holds a lock on a file in its folder.
+    """
+    for path in parent.glob(f"{PREFIX}*/"):
+        if path.stat().st_uid != os.getuid():
+            continue
+        with (path / "lock").open("ab") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
-            server = Embedded(path.parent)
+            server = Embedded(path)
             server.stop()
             server.remove()
 

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from projections.queues import figures
+from projections.queues.agent_names import AgentName
 from projections.queues.figures import AgentRing, AgentSum, QueuePassage, QueueSum
 from projections.queues.session_rows import AgentSession
 from services.statistics import agents, queues
@@ -166,9 +167,17 @@ async def test_agents_equal_a_count_of_rings_and_seconds(connection: asyncpg.Con
     rng = random.Random(100 + seed)
     around = rng.choice(CHANGES)
     await create_tables(connection)
-    calls, times = rings(rng, around), sessions(rng, around)
+    calls, times, change = rings(rng, around), sessions(rng, around), any_time(rng, around)
     await put_rows(connection, "agent_rings", calls)
+    logins = [row for row in times if row.kind == "login" and rng.random() < 0.5]
+    for row in logins:
+        row.agent, row.queue = "1001", ""
     await put_rows(connection, "agent_sessions", times)
+    both = (AgentName("one", around, "1001", 5, "Alice", change), AgentName("one", around, "1001", 9, "Bob"))
+    await put_rows(connection, "agent_names", [*both])
+    for row in logins:  # the PBX two has no member for this agent
+        if row.pbx == "one":
+            row.agent = "Alice" if row.started_at < change else "Bob"
     for name, unit in (("agent_hours", figures.HOUR), ("agent_quarters", figures.QUARTER)):
         ones: list[AgentSum] = [figures.agent_sum(row, unit) for row in calls]
         await put_rows(connection, name, sums_of(ones, figures.add_agent, "agent"))
@@ -178,6 +187,11 @@ async def test_agents_equal_a_count_of_rings_and_seconds(connection: asyncpg.Con
         by_key = await fetch(connection, sql, *agents.args(span, ()), now)
         made = {key: agents.figures(some) for key, some in by_key.items()}
         expected = naive_agents(calls, times, span, now)
+        by_name = agents.sql(agents.table_of(span), by_pbx=False, by_name=True)
+        for name in ("Bob", "1001"):
+            selection = await fetch(connection, by_name, *agents.args(span, (name,)), now)
+            of_name = {key: agents.figures(some) for key, some in selection.items()}
+            assert of_name == {key: one for key, one in made.items() if key[0] == name}, (seed, span)
         assert made.keys() == expected.keys(), (seed, span)
         for key, one in expected.items():
             assert made[key] == {name: pytest.approx(value) for name, value in one.items()}, (seed, span, key)
@@ -206,7 +220,7 @@ def naive_agents(calls: list[AgentRing], times: list[AgentSession], span: Period
                 one[name] += getattr(ring, name)
     last = min(span.until, now)
     for pbx in ("one", "two"):
-        for agent in ("Alice", "Bob"):
+        for agent in ("Alice", "Bob", "1001"):
             own = [row for row in times if (row.pbx, row.agent) == (pbx, agent)]
             kinds = {("login", None), ("pause", None), *(("pause", row.reason) for row in own if row.kind == "pause")}
             for kind, reason in kinds:

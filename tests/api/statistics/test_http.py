@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from projections.queues import figures
+from projections.queues.agent_names import AGENT_NAMES
 from projections.queues.agent_sessions import AGENT_SESSIONS
 from projections.queues.figures import AgentRing, QueuePassage
 from projections.queues.session_rows import AgentSession
@@ -181,6 +182,30 @@ async def test_sessions_of_two_sources_count_once(client: Client, ledger: Ledger
     await put_rows(ledger.connection, "agent_sessions", list(rows))
     (day,) = (await (await client.get(f"/v1/statistics/agents?{OF_DAY}")).json())["rows"]
     assert (day["login_seconds"], day["pause_seconds"], day["pauses"]) == (10800.0, 900.0, {"lunch": 900.0})
+
+
+async def test_logins_and_calls_of_an_agent_are_one(client: Client, ledger: Ledger) -> None:
+    """His login has the agent's id, in AMI and in queue_log, and his member's pause has his name."""
+    start = DAY.timestamp()
+    facts = {"Queue": "billing", "MemberName": "Agent Ann", "Interface": "Local/1001@agents/n", "Membership": "static"}
+    events = [
+        queue_log_event(f"{start + 7 * 3600:.0f}|7.1|NONE|1001|AGENTLOGIN|PJSIP/104-1"),
+        queue_log_event(f"{start + 8 * 3600:.0f}|7.1|NONE|1001|AGENTLOGOFF|PJSIP/104-1|3600"),
+        block("AgentLogin", start + 9 * 3600, Agent="1001", Uniqueid="9.1"),
+        block("AgentLogin", start + 9 * 3600, Agent="1002", Uniqueid="9.2"),
+        block("QueueMemberPause", start + 9.5 * 3600, **facts, StateInterface="Agent:1001", Paused=1),
+        block("QueueMemberPause", start + 9.75 * 3600, **facts, StateInterface="Agent:1001", Paused=0),
+        block("AgentLogoff", start + 11 * 3600, Agent="1001"),
+        block("AgentLogoff", start + 11 * 3600, Agent="1002"),
+    ]
+    tables = FoldSpec(AGENT_SESSIONS, AGENT_NAMES).when(*events)
+    await create_tables(ledger.connection)
+    await put_rows(ledger.connection, "agent_sessions", list(tables.then(AGENT_SESSIONS).values()))
+    await put_rows(ledger.connection, "agent_names", list(tables.then(AGENT_NAMES).values()))
+    for query in ("", "&name=Agent+Ann", "&name=Agent+Ann&pbx=pbx"):
+        body = await (await client.get(f"/v1/statistics/agents?{OF_DAY}{query}")).json()
+        rows = [(row["name"], row["login_seconds"], row["pause_seconds"]) for row in body["rows"]]
+        assert rows == [*([] if query else [("1002", 7200, 0)]), ("Agent Ann", 10800, 900)]
 
 
 async def test_csv_has_a_header_and_no_totals(client: Client, ledger: Ledger) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from projections.queues.agent_names import AgentName
 from projections.queues.session_rows import AgentSession
 from services.database.connection import connect
 from services.log.times import parse_rfc3339
@@ -91,9 +92,16 @@ async def test_sessions_are_found_by_their_time(url: str) -> None:
         for start in [since + timedelta(hours=n)]
     ]
     await put_rows(connection, "agent_sessions", rows)
-    await make_indexes(connection, "agent_sessions")
+    names = [AgentName("pbx", since, f"Agent {n}", n, f"Name {n}") for n in range(5000)]
+    await put_rows(connection, "agent_names", names)
+    await make_indexes(connection, "agent_sessions", "agent_names")
     await connection.close()
     span = span_of(since, since + timedelta(days=2), "day", "UTC")
     sql = agents.sql(agents.table_of(span), by_pbx=False, by_name=False)
     nodes = await plan(url, sql, (*agents.args(span, ()), since + timedelta(days=1000)))
     assert 0 < rows_of(nodes, "agent_sessions") <= 100
+    assert 0 < rows_of(nodes, "agent_names") <= 100
+    year = span_of(since, since + timedelta(days=800), "month", "UTC")
+    sql = agents.sql(agents.table_of(year), by_pbx=False, by_name=True)
+    nodes = await plan(url, sql, (*agents.args(year, ("Name 7",)), since + timedelta(days=1000)))
+    assert 0 < rows_of(nodes, "agent_sessions") <= 1000, "those of one agent of 50"

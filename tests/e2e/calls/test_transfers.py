@@ -3,7 +3,7 @@
 import pytest
 
 from tests.e2e.calls.scene import Scene
-from tests.e2e.calls.story import Story
+from tests.e2e.calls.story import Story, story_of
 from tests.e2e.phone import Call
 
 SIDES = pytest.mark.parametrize("by", ["100", "101"], ids=["by-the-caller", "by-the-callee"])
@@ -199,6 +199,26 @@ async def test_a_blonde_transfer_unanswered_comes_back(scene: Scene, by: str) ->
     await talk_again(scene, line, partner, by)
     expected = returned(by, f"blonde by {by}: {other} to 102 (832) no_answer", f"{by} > 102 no_answer")
     assert await scene.story() == expected
+
+
+@SIDES
+async def test_an_unanswered_call_back_is_its_own(scene: Scene, by: str) -> None:
+    """Asterisk dials the transferer like an Originate: no event has ids of both calls until he answers."""
+    other, carol = transferee(by), await scene.phone("102")
+    line, partner = await ends_of(scene, by)
+    await line.press("*2832")
+    ringing = await carol.rung()
+    await line.hang_up()
+    assert await ringing.over() == 487
+    back = await line.phone.rung()
+    await partner.hang_up()
+    assert await back.over() == 487
+    expected = story_with(by, f"blonde by {by}: {other} to 102 (832) no_answer", f"{by} > 102 no_answer")
+    expected.hangup = "callee 101" if by == "100" else "caller 100"
+    expected.holds, expected.talks = [by], ["100 101"]
+    alone = Story(None, None, "no_answer", "pbx", destination=by, rings=[f"pbx > {by} no_answer"], originated=True)
+    alone.callees = [by]
+    assert [story_of(call) for call in await scene.ended(2)] == [expected, alone]
 
 
 async def talk_again(scene: Scene, line: Call, partner: Call, by: str) -> None:
