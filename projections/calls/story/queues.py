@@ -7,10 +7,11 @@ waits for the next event of the caller that decides: AgentConnect, VarSet QUEUES
 from datetime import datetime, timedelta
 
 from projections.calls.story.call import OpenCall
+from projections.calls.story.graph import HOPS
 from projections.calls.story.items import PERSON, Leg, Offer, Passage
 from projections.calls.story.late import caller_of_completion, complete_ended, key_of
 from projections.calls.story.legs import fix_number
-from projections.calls.story.pbx import HOPS, Pbx
+from projections.calls.story.pbx import Pbx
 from schemas.ami import call as ami
 from schemas.ami.channel import NewExten, VarSet
 
