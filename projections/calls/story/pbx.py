@@ -30,8 +30,8 @@ class Pbx(Graph):
 
     ``talking`` holds the room of each person who talks. ``dirty`` names the calls that the current event changed,
     ``over`` those that it ended, ``empty`` those whose last channel it moved. ``epoch``, ``listed`` and ``gone`` belong
-    to the snapshot under way. ``ended`` holds calls that ended in this batch, or that the engine loaded for it, by every id.
-    ``heirs`` has the calls by the ids that they inherited from poorer stories.
+    to the snapshot under way. ``ended`` holds calls that ended in this batch, or that the engine loaded for it, by
+    every id. ``heirs`` has the calls by the ids that they inherited from poorer stories.
 
     ``newest`` is the unique id with the highest counter in the space of CEL.
 
