@@ -15,8 +15,9 @@ from projections.calls.call_rows import (
     CallRow,
     CallTag,
 )
+from projections.calls.story.call_machine import CallMachine
 from projections.calls.story.dialplan import is_of_calls
-from projections.calls.story.machine import CallMachine, shapes
+from projections.calls.story.machine import shapes
 from projections.calls.story.tags import ids_of, tags_of
 from projections.engine.derived import Parts, Sums
 from projections.engine.model import Input, ReadModel

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any
 
-from projections.calls.story.machine import CallMachine
+from projections.calls.story.call_machine import CallMachine
 from projections.engine.model import Key
 from tests.support.calls import shaped_all
 from tests.support.recorded_events import snapshotted

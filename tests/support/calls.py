@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from projections.calls.call_rows import CallRow
-from projections.calls.story.machine import CallMachine, shapes
+from projections.calls.story.call_machine import CallMachine
+from projections.calls.story.machine import shapes
 from projections.calls.story.row import call_of
 from projections.engine.decoding import DecodedEvent
 from projections.engine.headers import HeaderSubset

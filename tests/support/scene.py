@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from projections.calls.story.machine import CallMachine
+from projections.calls.story.call_machine import CallMachine
 from schemas.calls import Call
 from schemas.log import NewEvent
 from tests.support.calls import CallTable

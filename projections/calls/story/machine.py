@@ -1,12 +1,8 @@
-"""The machine of the model ``calls``: it folds events into calls that it finds itself."""
+"""The events that the machine of the model ``calls`` folds: their shapes, their functions, the calls that they name."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import msgspec
-from msgspec import Struct
-
-from projections.calls.call_rows import CallRow
 from projections.calls.story import (
     bridges,
     channels,
@@ -14,7 +10,6 @@ from projections.calls.story import (
     dialplan,
     endings,
     holds,
-    late,
     log_calls,
     offers,
     quality,
@@ -24,19 +19,14 @@ from projections.calls.story import (
     snapshots,
     transfers,
 )
-from projections.calls.story.call import OpenCall
 from projections.calls.story.cel.fold import fold_cel
-from projections.calls.story.cel.links import follow_link
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.queue_log import LINES, START
-from projections.calls.story.row import Ended, ended_row, open_call_of, open_row
-from projections.calls.story.spaces import Spaces
-from projections.engine.model import Key, Row
 from schemas.ami import call as ami
 from schemas.ami.cdr import Cdr
 from schemas.ami.cel import NAME, OLD_NAMES, CelEvent
 from schemas.ami.channel import NewExten, VarSet
-from schemas.call_settings import QUEUE_EVENTS, CallSettingsEvent
+from schemas.call_settings import CallSettingsEvent
 from schemas.cel_columns import CelColumnsEvent
 from schemas.link import LinkEvent
 from schemas.queue_log import ANY_OTHER, DIALPLAN, QueueLogLine
@@ -110,176 +100,6 @@ def shapes() -> dict[str, type[Any]]:
     by_name: dict[str, type[Any]] = {name: shape for name, (shape, _) in SHAPES.items()}
     by_name |= dict.fromkeys(LOG_LINES, QueueLogLine)
     return by_name | dict.fromkeys(OWN, LinkEvent) | {"CallSettings": CallSettingsEvent, "CelColumns": CelColumnsEvent}
-
-
-class Facts(Struct, omit_defaults=True):
-    """The facts of a PBX that no call holds: its settings, its clock, the snapshot under way, and those of CEL."""
-
-    trunks: list[str] = msgspec.field(default_factory=list)
-    words: dict[str, str] = msgspec.field(default_factory=lambda: dict(QUEUE_EVENTS))
-    clock: dict[str, Any] = msgspec.field(default_factory=dict)
-    epoch: int = 0
-    listed: list[str] = msgspec.field(default_factory=list)
-    gone: list[str] = msgspec.field(default_factory=list)
-    columns: tuple[str, ...] = ()
-    snapshots: list[int] = msgspec.field(default_factory=list)
-    newest: str = ""
-    served: dict[str, str] = msgspec.field(default_factory=dict)
-
-    @classmethod
-    def of(cls, spaces: Spaces) -> "Facts":
-        """Return the facts of a PBX."""
-        pbx = spaces.ami
-        return cls(
-            pbx.trunks,
-            pbx.words,
-            spaces.by_source["cdr"].clock,
-            pbx.epoch,
-            sorted(pbx.listed),
-            sorted(pbx.gone),
-            spaces.columns,
-            spaces.snapshots,
-            spaces.by_source["cel"].newest,
-            pbx.served,
-        )
-
-
-class CallMachine:
-    """Folds events into calls. Calls that ended stay until `forget`, so that a late record finds them."""
-
-    def __init__(self) -> None:
-        self._pbxes: dict[str, Spaces] = {}
-        self._coming: set[tuple[str, str]] = set()
-        self._columns: dict[str, tuple[str, ...]] = {}
-        self._keys: dict[Key, OpenCall] = {}
-
-    def open(self, rows: Iterable[Row], memory: Mapping[str, Mapping[str, Any]]) -> None:
-        """Take the open calls of the table, and the facts of `memory`."""
-        for name in sorted(memory):
-            spaces, facts = self._spaces(name), msgspec.convert(memory[name], Facts)
-            spaces.set(facts.trunks, facts.words)
-            spaces.columns, spaces.snapshots = facts.columns, list(facts.snapshots)
-            spaces.by_source["cel"].newest, spaces.by_source["cdr"].clock = facts.newest, facts.clock
-            pbx = spaces.ami
-            pbx.epoch, pbx.listed, pbx.gone = facts.epoch, set(facts.listed), set(facts.gone)
-            pbx.served = facts.served
-        for row in rows:
-            assert isinstance(row, CallRow)
-            call = open_call_of(row)
-            self._spaces(row.pbx).of(call).put(call)
-        for spaces in self._pbxes.values():
-            for pbx in spaces.all:
-                pbx.fill_rooms()
-
-    def memory(self) -> dict[str, Any]:
-        """Return the facts that no call holds, as JSON values by PBX."""
-        facts = {name: Facts.of(spaces) for name, spaces in self._pbxes.items()}
-        return {name: msgspec.to_builtins(one) for name, one in facts.items() if one != Facts()}
-
-    def missing(self, event: Any) -> Iterable[tuple[str, str]]:
-        """Return (pbx, id) of ids that the event names and that no open call has, though an ended one may."""
-        members = MISSING.get(type(event))
-        if members is None:
-            if type(event) is CelColumnsEvent:
-                self._columns[event.pbx] = event.columns
-            return ()
-        spaces = self._pbxes.get(event.pbx)
-        if type(event) is CelEvent:
-            columns = self._columns.get(event.pbx)
-            event = event.arranged(spaces.columns if columns is None and spaces else columns or ())
-        named = [getattr(event, member) for member in members]
-        if spaces is not None and type(event) is ami.AgentComplete:
-            named.append(spaces.ami.served.get(late.key_of(event.queue, event.interface), ""))
-        ids: list[tuple[str, str]] = []
-        for one in named:
-            if not one or (spaces is not None and spaces.has(one)):
-                continue
-            if (event.pbx, one) not in self._coming:
-                self._coming.add((event.pbx, one))
-                ids.append((event.pbx, one))
-        return ids
-
-    def load(self, rows: Iterable[Row]) -> None:
-        """Take ended calls of the table, for this batch."""
-        for row in rows:
-            assert isinstance(row, CallRow)
-            ended = Ended.of(row)
-            pbx = self._spaces(row.pbx).by_source[ended.source]
-            for unique_id in ended.ids():
-                pbx.ended.setdefault(unique_id, ended)
-
-    def fold(self, event: Any) -> Iterable[Key]:
-        """Fold one event, and return the keys of the rows that it changed, created or removed."""
-        fold = FOLDS.get(type(event))
-        spaces = self._pbxes.get(event.pbx)
-        if spaces is None:
-            spaces = self._spaces(event.pbx)
-        pbx = spaces.ami
-        if fold is not None:
-            if type(event) is CelEvent:
-                event = event.arranged(spaces.columns)
-            source = SOURCE_OF.get(type(event))
-            fold(pbx if source is None else spaces.by_source[source], event)
-        elif type(event) is LinkEvent:
-            follow_link(spaces, event)
-            log_calls.follow_link(spaces, event)
-            if (handle := OWN.get(event.type)) is not None:
-                handle(pbx, event)
-        elif type(event) is CelColumnsEvent:
-            spaces.columns = event.columns
-        elif type(event) is CallSettingsEvent:
-            for one in self._pbxes.values() if not event.pbx else (spaces,):
-                one.set(list(event.trunks), dict(event.queue_events))
-        if not pbx.dirty:
-            return ()
-        for call in pbx.empty:
-            endings.end_call(spaces.of(call), call, event.at)
-        pbx.empty.clear()
-        if pbx.over:
-            for call in pbx.over:
-                self._end(spaces.of(call), call)
-            pbx.over.clear()
-        keys = [(event.pbx, linkedid) for linkedid in pbx.dirty]
-        pbx.dirty.clear()
-        return keys
-
-    def row(self, key: Key) -> Row | None:
-        """Return the row of a call as it is now, None for one that is merged, or has ended and had no person."""
-        for pbx in self._spaces(key[0]).all:
-            call = pbx.calls.get(key[1])
-            if call is not None and call.linkedid == key[1]:
-                return open_row(call)
-            ended = pbx.ended.get(key[1])
-            if ended is not None and ended.call.linkedid == key[1] and ended.is_told:
-                return ended_row(ended)
-        return None
-
-    def forget(self) -> None:
-        """Forget the calls that have ended; their rows are written."""
-        self._coming.clear()
-        self._columns.clear()
-        for spaces in self._pbxes.values():
-            for pbx in spaces.all:
-                pbx.ended.clear()
-
-    def _spaces(self, name: str) -> Spaces:
-        spaces = self._pbxes.get(name)
-        if spaces is None:
-            # Settings of no PBX are those of all.
-            general = self._pbxes[""].ami if "" in self._pbxes else None
-            spaces = self._pbxes[name] = Spaces(name)
-            if general is not None:
-                spaces.set(general.trunks, general.words)
-        return spaces
-
-    def _end(self, pbx: Pbx, call: OpenCall) -> None:
-        """Render a call that has ended, once; from here on only its record can change it."""
-        ended = Ended.of_call(call)
-        late.remember_callers(pbx, call)
-        # A call that is not served has no row, so no later batch can find it: this one must not either.
-        for unique_id in ended.ids() if ended.is_told else ():
-            pbx.ended[unique_id] = ended
-        pbx.dirty[call.linkedid] = None
 
 
 LINKED = ("linked_id", "dest_linked_id", "target_linked_id", "call_id")

@@ -3,8 +3,9 @@
 from datetime import datetime, timedelta
 
 from projections.calls.story.call import OpenCall
+from projections.calls.story.graph import HOPS
 from projections.calls.story.items import PERSON, Leg, Offer
-from projections.calls.story.pbx import HOPS, Pbx
+from projections.calls.story.pbx import Pbx
 from schemas.ami import call as ami
 
 

@@ -8,12 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from projections.calls.story.call import LISTS, LONGEST, Legacy, OpenCall
+from projections.calls.story.graph import HOPS, Graph
 from projections.calls.story.ids import has_time, is_older
-from projections.calls.story.items import PERSON, Leg, Ring, Talk, kind_of
+from projections.calls.story.items import Leg, Ring, Talk, kind_of
 from schemas.call_settings import QUEUE_EVENTS
-
-HOPS = 20
-"""How many Local channels may lie between a dialling channel and the person behind it."""
 
 
 class Room:
@@ -27,14 +25,13 @@ class Room:
         self.talks = talks
 
 
-class Pbx:
+class Pbx(Graph):
     """``calls`` has each call by its linked id and by every alias, ``homes`` by the unique id of every channel.
 
-    ``bridges`` holds the channels of each bridge in the order in which they entered, ``talking`` the room of each
-    person who talks. ``dirty`` names the calls that the current event changed, ``over`` those that it ended,
-    ``empty`` those whose last channel it moved. ``epoch``, ``listed`` and ``gone`` belong to the
-    snapshot under way. ``ended`` holds calls that ended in this batch, or that the engine loaded for it, by every id.
-    ``heirs`` has the calls by the ids that they inherited from poorer stories.
+    ``talking`` holds the room of each person who talks. ``dirty`` names the calls that the current event changed,
+    ``over`` those that it ended, ``empty`` those whose last channel it moved. ``epoch``, ``listed`` and ``gone`` belong
+    to the snapshot under way. ``ended`` holds calls that ended in this batch, or that the engine loaded for it, by
+    every id. ``heirs`` has the calls by the ids that they inherited from poorer stories.
 
     ``newest`` is the unique id with the highest counter in the space of CEL.
 
@@ -44,6 +41,7 @@ class Pbx:
     """
 
     def __init__(self, name: str, source: str = "ami") -> None:
+        super().__init__()
         self.name = name
         self.source = source
         self.richer: tuple[Pbx, ...] = ()
@@ -51,9 +49,6 @@ class Pbx:
         self.newest = ""
         self.heirs: dict[str, OpenCall] = {}
         self.calls: dict[str, OpenCall] = {}
-        self.homes: dict[str, OpenCall] = {}
-        self.legs: dict[str, Leg] = {}
-        self.bridges: dict[str, dict[str, None]] = {}
         self.talking: dict[str, Room] = {}
         self.dirty: dict[str, None] = {}
         self.over: list[OpenCall] = []
@@ -294,70 +289,6 @@ class Pbx:
             call.up += 1
         self.homes[unique_id] = call
         self.touch(call, at)
-
-    def component(self, bridge: str, without: str = "") -> tuple[list[str], str]:
-        """Return the persons who can talk in a bridge, also through Local channels, and their conference's name.
-
-        ``without`` is a half through which the search does not go.
-        """
-        persons: list[str] = []
-        conference = ""
-        reached = [bridge] if bridge in self.bridges else []
-        for current in reached:
-            for unique_id in self.bridges[current]:
-                leg = self.legs[unique_id]
-                conference = conference or leg.conference
-                if leg.kind == PERSON:
-                    persons.append(unique_id)
-                elif leg.other and unique_id != without:
-                    half = self.legs.get(leg.other)
-                    if half is not None and half.bridge and not half.is_holding and half.bridge not in reached:
-                        reached.append(half.bridge)
-        persons.sort()
-        return persons, conference
-
-    def person_behind(self, unique_id: str) -> str:
-        """Return the person behind a channel: itself, who dialled its Local channel, or who is bridged with that."""
-        for _ in range(HOPS):
-            leg = self.legs.get(unique_id)
-            if leg is None:
-                return ""
-            if leg.kind == PERSON:
-                return unique_id
-            half = self.legs.get(leg.other)
-            if half is None:
-                return self.first_of(leg)
-            if not half.dialler:
-                return self.first_of(half) or self.first_of(leg)
-            unique_id = half.dialler
-        return ""
-
-    def person_ahead(self, unique_id: str) -> str:
-        """Return the person whom a channel reaches: itself, or who answered or is bridged beyond its Local channel."""
-        for _ in range(HOPS):
-            leg = self.legs.get(unique_id)
-            if leg is None:
-                return ""
-            if leg.kind == PERSON:
-                return unique_id
-            half = self.legs.get(leg.other)
-            if half is None:
-                return ""
-            if half.bridge and (person := self.first_of(half)):
-                return person
-            call = self.homes[unique_id]
-            answered = [u for u, to in call.legs.items() if to.dialler == leg.other and to.answered_at]
-            if not answered:
-                return ""
-            unique_id = answered[-1]
-        return ""
-
-    def first_of(self, leg: Leg) -> str:
-        """Return the oldest person on the side of a Local channel's half, empty if there is none."""
-        if not leg.bridge or leg.is_holding:
-            return ""
-        persons, _ = self.component(leg.bridge, leg.unique_id)
-        return min(persons, key=lambda person: (self.legs[person].started_at, person)) if persons else ""
 
     def ring_of(self, call: OpenCall, unique_id: str) -> Ring | None:
         """Return the last ring of a phone."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from projections.calls.call_records import endpoint_of
 from projections.calls.story.call import OpenCall
 from projections.calls.story.ids import by_age
 from projections.calls.story.items import PERSON, Leg
@@ -32,3 +33,17 @@ def persons_of(call: OpenCall) -> Iterator[tuple[str, datetime, datetime | None]
             ends = [talk.ended_at for talk in talks]
             left = None if None in ends else max(end for end in ends if end is not None)
             yield unique_id, min(talk.started_at for talk in talks), left
+
+
+def first_person(call: OpenCall) -> Leg | None:
+    """Return the first channel of a person."""
+    legs = [leg for leg in call.legs.values() if leg.kind == PERSON]
+    return min(legs, key=lambda leg: (leg.started_at, by_age(leg.unique_id)), default=None)
+
+
+def is_same_phone(call: OpenCall, one: str, other: str) -> bool:
+    """Return whether two channels are of one endpoint: a transferer is called back on another channel."""
+    if one == other:
+        return True
+    legs = call.legs.get(one), call.legs.get(other)
+    return all(legs) and len({endpoint_of(leg.channel) for leg in legs if leg is not None}) == 1

@@ -7,11 +7,12 @@ from typing import Any
 from projections.calls.call_records import endpoint_of
 from projections.calls.story import items as working
 from projections.calls.story.call import OpenCall, by_wealth
+from projections.calls.story.hangups import hangup_of
 from projections.calls.story.ids import by_age
 from projections.calls.story.items import PERSON, Leg, Talk
 from projections.calls.story.legs import identity
 from projections.calls.story.log_overlap import all_passages
-from projections.calls.story.outcomes import hangup_of, outcome_of, role_of, state_of, transfer_outcome
+from projections.calls.story.outcomes import outcome_of, role_of, state_of, transfer_outcome
 from projections.calls.story.people import caller_of, persons_of
 from schemas import calls as wire
 from schemas.call_settings import is_trunk
