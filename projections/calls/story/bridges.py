@@ -1,11 +1,12 @@
 """The graph of bridges, and the talks of each call that follow from it."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from projections.calls.story.call import MOST_PERSONS, OpenCall
 from projections.calls.story.dialling import find_source
-from projections.calls.story.items import PERSON, Conference, Guest, Leg, Ring, Talk
+from projections.calls.story.items import LOCAL, PERSON, Conference, Guest, Leg, Ring, Talk
 from projections.calls.story.legs import adopt_channel, fix_number, identity
 from projections.calls.story.pbx import Pbx, Room
 from projections.calls.story.queues import take_out
@@ -107,6 +108,21 @@ def pair_halves(pbx: Pbx, e: ami.LocalBridge) -> None:
         if leg.bridge:
             settle(pbx, leg, leg.bridge, e.at)
     pbx.touch(call, e.at)
+
+
+def pair_by_name(pbx: Pbx, legs: Mapping[str, Leg], leg: Leg, at: datetime) -> None:
+    """Pair the halves of a Local channel, whose names differ in the last digit, where no LocalBridge did."""
+    if leg.kind != LOCAL or leg.other or not leg.channel.endswith((";1", ";2")):
+        return
+    other = leg.channel[:-1] + ("1" if leg.channel.endswith("2") else "2")
+    for half in reversed(legs.values()):
+        if half.channel == other and not half.other and half.ended_at is None:
+            leg.other, half.other = half.unique_id, leg.unique_id
+            for one in (leg, half):
+                if one.bridge:
+                    settle(pbx, one, one.bridge, at)
+                pbx.dirty[pbx.homes[one.unique_id].linkedid] = None
+            return
 
 
 def take_session(call: OpenCall, leg: Leg, e: ami.BridgeEnter, swapped: Leg | None) -> None:

@@ -1,13 +1,11 @@
 """Bridges of CEL, also of old systems: without their ids, or as BRIDGE_START and BRIDGE_END of the caller alone."""
 
-from datetime import datetime
-
 from projections.calls.story import bridges
 from projections.calls.story.call import OpenCall
 from projections.calls.story.cel.queues import connect_caller, name_member
 from projections.calls.story.cel.rings import answer_ring
 from projections.calls.story.cel.shapes import shape
-from projections.calls.story.items import LOCAL, PERSON, Leg
+from projections.calls.story.items import PERSON, Leg
 from projections.calls.story.pbx import Pbx
 from schemas.ami import call as ami
 from schemas.ami.cel import CelEvent
@@ -43,20 +41,6 @@ def exit_bridge(pbx: Pbx, e: CelEvent) -> None:
     """Take a channel out of its bridge."""
     leg = pbx.legs[e.unique_id]
     bridges.quit_bridge(pbx, shape(ami.BridgeLeave, e, bridge_id=e.details.bridge_id or leg.bridge))
-
-
-def pair_by_name(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
-    """Pair the halves of a Local channel, whose names differ in the last digit."""
-    if leg.kind != LOCAL or leg.other or not leg.channel.endswith((";1", ";2")):
-        return
-    other = leg.channel[:-1] + ("1" if leg.channel.endswith("2") else "2")
-    for half in reversed(call.legs.values()):
-        if half.channel == other and not half.other and half.ended_at is None:
-            leg.other, half.other = half.unique_id, leg.unique_id
-            for one in (leg, half):
-                if one.bridge:
-                    bridges.settle(pbx, one, one.bridge, at)
-            return
 
 
 def bridge_of(pbx: Pbx, e: CelEvent) -> str:
