@@ -1,6 +1,5 @@
 """The graph of bridges, and the talks of each call that follow from it."""
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -110,7 +109,7 @@ def pair_halves(pbx: Pbx, e: ami.LocalBridge) -> None:
     pbx.touch(call, e.at)
 
 
-def pair_by_name(pbx: Pbx, legs: Mapping[str, Leg], leg: Leg, at: datetime) -> None:
+def pair_by_name(pbx: Pbx, legs: dict[str, Leg], leg: Leg, at: datetime) -> None:
     """Pair the halves of a Local channel, whose names differ in the last digit, where no LocalBridge did."""
     if leg.kind != LOCAL or leg.other or not leg.channel.endswith((";1", ";2")):
         return

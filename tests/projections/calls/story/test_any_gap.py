@@ -1,4 +1,4 @@
-"""A gap anywhere in a recording: whoever talks when the list is complete talks in the story, and all of it ends."""
+"""A gap anywhere in a recording: persons who talk when the list is complete talk in the story, and all of it ends."""
 
 import random
 from typing import Any
@@ -60,7 +60,7 @@ def talkers(table: CallTable) -> set[tuple[str, ...]]:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("seed", range(3))
-def test_whoever_talks_after_a_gap_talks(name: str, seed: int) -> None:
+def test_talks_after_a_gap_are_in_the_story(name: str, seed: int) -> None:
     dice = random.Random(seed)
     events = [e for e in shaped_all(snapshotted(name)) if not isinstance(e, LinkEvent | ChannelItem | CallerItem)]
     start = dice.randrange(500, len(events) // 2)
