@@ -52,7 +52,9 @@ def test_a_phone_of_a_group_is_picked_up() -> None:
     rings = [("101", "picked_up"), ("102", "elsewhere"), ("103", "elsewhere")]
     story = ([("109", "101")], rings)
     assert taken(group(3, 4).dial_end(1, 5, "ANSWER")) == story
-    assert taken(group(2).dial(1, 5).dial_end(1, 3, "CANCEL").dial_end(1, 4, "CANCEL").dial_end(1, 5, "ANSWER")) == story
+    assert (
+        taken(group(2).dial(1, 5).dial_end(1, 3, "CANCEL").dial_end(1, 4, "CANCEL").dial_end(1, 5, "ANSWER")) == story
+    )
     scene = group()
     assert taken(scene.emit("Pickup", **scene.shown(5), **scene.shown(2, "Target")).dial_end(1, 5, "ANSWER")) == story
     scene = group().dial_end(1, 5, "ANSWER")
