@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from projections.calls.story.call import MOST_PERSONS, OpenCall
-from projections.calls.story.dialling import find_source
+from projections.calls.story.dialling import answer_ring, find_source
 from projections.calls.story.items import LOCAL, PERSON, Conference, Guest, Leg, Ring, Talk
 from projections.calls.story.legs import adopt_channel, fix_number, identity
 from projections.calls.story.pbx import Pbx, Room
@@ -42,6 +42,7 @@ def enter_bridge(pbx: Pbx, e: ami.BridgeEnter) -> None:
         for member in list(members):
             call = pbx.merge(call, pbx.homes[member], e.at)
     call = pbx.homes[e.unique_id]
+    pair_by_name(pbx, call.legs, leg, e.at)
     # A feature code's consultation may dial, and be answered, before the transferer is in its bridge.
     for ring in call.rings:
         if not ring.source and (ring.ended_at is None or is_transferer(leg, ring, e.at)):
@@ -155,6 +156,10 @@ def settle_component(pbx: Pbx, bridge: str, rooms: list[Room], at: datetime) -> 
         if (room := pbx.talking.get(person)) is not None and room not in rooms:
             rooms.append(room)
     now = persons if len(persons) > 1 else []
+    talkers = {person for room in rooms for _, talk in room.talks for person in talk.persons}
+    for person in now:
+        if person not in talkers:
+            answer_ring(pbx, person)
     if len(rooms) == 1 and rooms[0].persons == now and rooms[0].conference == conference:
         room = rooms[0]
     else:

@@ -4,10 +4,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from projections.calls.story.bridges import join_conference, leave_bridge, pair_by_name, settle_component
-from projections.calls.story.dialling import finish_ring
 from projections.calls.story.endings import end_leg, lose_call
 from projections.calls.story.items import Leg, Passage
-from projections.calls.story.legs import UP, adopt_channel, clean, show_number, take_state
+from projections.calls.story.legs import adopt_channel, clean, show_number, take_state
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.queues import caller_behind, finish_passage, seconds
 from schemas.ami import call as ami
@@ -111,9 +110,6 @@ def renew_channel(pbx: Pbx, leg: Leg, e: ami.ChannelItem) -> None:
     for stay in call.parks if is_talking else ():
         if stay.party == leg.unique_id and stay.ended_at is None:
             stay.ended_at = max(last, stay.started_at)
-    ring = pbx.ring_of(call, e.unique_id)
-    if ring is not None and ring.ended_at is None and e.state == UP and is_talking:
-        finish_ring(ring, "answered", e.at)
 
 
 def epoch_of(action_id: str, action: str = "CoreShowChannels") -> int:
