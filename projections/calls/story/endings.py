@@ -7,7 +7,7 @@ from projections.calls.story.bridges import leave_bridge, pair_by_name, settle_c
 from projections.calls.story.call import OpenCall
 from projections.calls.story.dialling import end_rings, finish_ring
 from projections.calls.story.items import Gap, Leg
-from projections.calls.story.legs import adopt_channel, clean, show_number, take_extension, take_state
+from projections.calls.story.legs import adopt_channel, clean, drop_leg, show_number, take_extension, take_state
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.queues import end_offer, finish_passage, settle_passage
 from schemas.ami import call as ami
@@ -68,6 +68,7 @@ def end_leg(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
         if recording.leg == leg.unique_id and recording.ended_at is None:
             recording.ended_at = max(at, recording.started_at)
     pbx.touch(call, at)
+    drop_leg(pbx, call, leg)
     if call.up <= 0:
         end_call(pbx, call, at)
 
