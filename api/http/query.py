@@ -12,6 +12,8 @@ from services.log.times import parse_rfc3339
 MAX_BIGINT = (1 << 63) - 1
 MAX_EPOCH_SECONDS = 1 << 33
 """The year 2242: a later time is a mistake."""
+REPEATABLE = frozenset({"name", "topic"})
+"""Parameters that a request may repeat, where the handler reads all of their values."""
 LONG_FRACTION = re.compile(r"\.[0-9]{10}")
 """A fraction of a second finer than nanoseconds: a mistake too."""
 
@@ -29,8 +31,12 @@ class QueryParams:
         self._query = request.query
         self._is_strict = is_strict
         for name in self._query if is_strict else ():
-            if name not in names and name != "authtoken":
+            if name == "authtoken":
+                continue
+            if name not in names:
                 raise ApiError(400, f"{name}: unknown parameter; the parameters are {', '.join(names) or 'none'}")
+            if len(self._query.getall(name)) > 1 and name not in REPEATABLE:
+                raise ApiError(400, f"{name}: only one value is allowed")
 
     def texts(self, name: str) -> list[str] | None:
         """Return a parameter that may be repeated."""

@@ -104,8 +104,10 @@ class Dial(ChannelFact, frozen=True, kw_only=True, gc=False):
 
 
 class DialBegin(Dial, frozen=True, kw_only=True, gc=False):
-    """DialBegin."""
+    """DialBegin; ``exten`` and ``context`` are the dialling channel's place in the dialplan."""
 
+    exten: str = field(name="Exten", default="")
+    context: str = field(name="Context", default="")
     dial_string: str = field(name="DialString", default="")
 
 
@@ -242,9 +244,10 @@ class QueueCallerEvent(ChannelFact, frozen=True, kw_only=True, gc=False):
 
 
 class QueueCallerJoin(QueueCallerEvent, frozen=True, kw_only=True, gc=False):
-    """QueueCallerJoin; ``exten`` is the caller's place in the dialplan."""
+    """QueueCallerJoin; ``exten`` and ``context`` are the caller's place in the dialplan."""
 
     exten: str = field(name="Exten", default="")
+    context: str = field(name="Context", default="")
     position_in_queue: Int | None = field(name="Position", default=None)
 
 
@@ -295,6 +298,10 @@ class AgentLogin(ChannelFact, frozen=True, kw_only=True, gc=False):
     """AgentLogin of app_agent_pool."""
 
     agent: str = field(name="Agent", default="")
+
+
+class AgentLogoff(ChannelFact, frozen=True, kw_only=True, gc=False):
+    """AgentLogoff of app_agent_pool: the channel continues in the dialplan."""
 
 
 class RtcpReport(AmiEvent, frozen=True, kw_only=True, gc=False):

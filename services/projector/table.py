@@ -151,10 +151,9 @@ class RowTable:
         """Return one list per column, as ``upsert`` and `shadow` take them."""
         return [[_raw(getattr(row, c)) if c in self._lists else getattr(row, c) for row in rows] for c in self.columns]
 
-    @staticmethod
-    def key_arrays(keys: list[Key]) -> list[list[Any]]:
+    def key_arrays(self, keys: list[Key]) -> list[list[Any]]:
         """Return one list per key column, as ``delete`` and the selects take them."""
-        return [list(part) for part in zip(*keys, strict=True)]
+        return [list(part) for part in zip(*keys, strict=True)] or [[] for _ in self.key]
 
 
 class Table(RowTable):

@@ -8,6 +8,7 @@ from projections.calls.story.dialling import answer_ring, find_source
 from projections.calls.story.items import LOCAL, PERSON, Conference, Guest, Leg, Ring, Talk
 from projections.calls.story.legs import adopt_channel, fix_number, identity
 from projections.calls.story.pbx import Pbx, Room
+from projections.calls.story.people import caller_of
 from projections.calls.story.queues import take_out
 from schemas.ami import call as ami
 
@@ -36,7 +37,7 @@ def enter_bridge(pbx: Pbx, e: ami.BridgeEnter) -> None:
     leg.is_holding = e.technology == "holding_bridge"
     leg.conference = e.bridge_name if e.creator == "ConfBridge" else ""
     leg.answered_at = leg.answered_at or (e.at if leg.kind == PERSON else None)
-    if not leg.is_fixed:
+    if not leg.is_holding:
         fix_number(leg)
     if e.bridge_type in MERGING and not leg.is_holding:
         for member in list(members):
@@ -134,7 +135,8 @@ def take_session(call: OpenCall, leg: Leg, e: ami.BridgeEnter, swapped: Leg | No
 def join_conference(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
     """Begin a stay in a ConfBridge."""
     party = pbx.person_behind(leg.unique_id)
-    if party in call.legs:
+    is_there = any(stay.channel == leg.unique_id and stay.ended_at is None for stay in call.conferences)
+    if party in call.legs and not is_there:
         call.add("conferences", call.conferences, Conference(leg.conference, leg.unique_id, party, at))
 
 
@@ -170,9 +172,14 @@ def settle_component(pbx: Pbx, bridge: str, rooms: list[Room], at: datetime) -> 
     members = set(now)
     for person in now:
         call = pbx.homes[person]
-        if call.linkedid not in having and not call.agent:
+        if call.linkedid not in having and not is_session(call):
             having.add(call.linkedid)
             open_talk(pbx, call, room, members, at)
+
+
+def is_session(call: OpenCall) -> bool:
+    """Return whether an agent is logged in on a channel of the call, which then has no talks of its own."""
+    return bool(call.agent) and any(leg.agent for leg in call.legs.values())
 
 
 def is_holding(pbx: Pbx, bridge: str) -> bool:
@@ -218,7 +225,8 @@ def open_talk(pbx: Pbx, call: OpenCall, room: Room, members: set[str], at: datet
     for person in persons:
         if person not in call.legs and person not in call.guests:
             guest = pbx.legs[person]
-            call.guests[person] = Guest(guest.channel, *identity(guest), bool(guest.agent))
+            is_caller = caller_of(pbx.homes[person]) is guest
+            call.guests[person] = Guest(guest.channel, *identity(guest, is_caller=is_caller), bool(guest.agent))
     for passage in call.passages:
         if passage.answered_at is not None and not passage.agent and passage.party in members:
             passage.agent = next(person for person in persons if person != passage.party)

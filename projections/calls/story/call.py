@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from projections.calls.story.ids import is_unique_id
+from projections.calls.story.ids import NO_TIME, by_age, has_time, is_older, is_unique_id
 from projections.calls.story.items import (
     Conference,
     Forward,
@@ -98,6 +98,26 @@ class OpenCall(Struct, omit_defaults=True):
     def ids(self) -> list[str]:
         """Return every id by which the call is found."""
         return list(dict.fromkeys((self.linkedid, *self.aliases, *self.legs, *self.inherited)))
+
+    def is_older(self, other: "OpenCall") -> bool:
+        """Return whether Asterisk takes the linked id of this call when channels of both come together."""
+        if has_time(self.linkedid) and has_time(other.linkedid):
+            return is_older(self.linkedid, other.linkedid)
+        return (self.began_at(), self.linkedid) < (other.began_at(), other.linkedid)
+
+    def began_at(self) -> datetime:
+        """Return the start of the channel whose unique id is the linked id, or else of the first channel."""
+        first = self.legs.get(self.linkedid)
+        return (
+            first.started_at if first else min((leg.started_at for leg in self.legs.values()), default=self.updated_at)
+        )
+
+    def age_of(self, one: str) -> tuple[int, int, str]:
+        """Return the key that sorts ids of this call, the oldest first."""
+        age = by_age(one)
+        if age[0] == NO_TIME and one in self.legs:
+            return int(self.legs[one].started_at.timestamp()), NO_TIME, one
+        return age
 
     def legacy(self) -> "Legacy":
         """Return what the call leaves to a richer story."""

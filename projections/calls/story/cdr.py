@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from projections.calls.story.call import OpenCall
-from projections.calls.story.dialplan import DIALABLE
 from projections.calls.story.items import LOCAL, PERSON, Leg, Ring, Talk, kind_of
+from projections.calls.story.legs import DIALABLE
 from projections.calls.story.people import caller_of
 from projections.engine.pbx_clock import Times
 from schemas.ami.cdr import Cdr

@@ -1,6 +1,6 @@
 """Channels: their beginning, state, caller id, account and name."""
 
-from projections.calls.story.dialplan import DIALABLE
+from projections.calls.story.items import kind_of
 from projections.calls.story.legs import (
     RINGING,
     add_channel,
@@ -8,6 +8,7 @@ from projections.calls.story.legs import (
     clean,
     join_call,
     show_number,
+    take_extension,
     take_state,
 )
 from projections.calls.story.pbx import Pbx
@@ -33,8 +34,7 @@ def begin_channel(pbx: Pbx, e: ami.Newchannel) -> None:
             join_call(pbx.homes[e.unique_id], e.at)
     call = pbx.homes[e.unique_id]
     leg.number_at_start, leg.name_at_start = clean(e.number), clean(e.name)
-    if DIALABLE.fullmatch(e.exten) and not leg.exten:
-        leg.exten, leg.context = e.exten, e.context
+    take_extension(call, leg, e.exten, e.context)
     leg.account_code = leg.account_code or e.account_code
     show_number(leg, e.number, e.name)
     take_state(leg, e.state, e.at)
@@ -78,5 +78,5 @@ def rename_channel(pbx: Pbx, e: ami.ChannelRename) -> None:
     """Take a channel's new name, but not those that a masquerade gives for a moment."""
     leg = pbx.legs.get(e.unique_id)
     if leg is not None and e.new_name and not e.new_name.endswith(("<MASQ>", "<ZOMBIE>")):
-        leg.channel = e.new_name
+        leg.channel, leg.kind = e.new_name, kind_of(e.new_name)
         pbx.touch(pbx.homes[e.unique_id], e.at)

@@ -2,9 +2,10 @@
 
 from datetime import datetime, timedelta
 
+from projections.calls.call_records import member_of
 from projections.calls.story.call import OpenCall
 from projections.calls.story.items import PERSON, Forward, Leg, Pickup, Ring
-from projections.calls.story.legs import UP, adopt_channel, fix_number, show_number
+from projections.calls.story.legs import UP, adopt_channel, fix_number, show_number, take_extension
 from projections.calls.story.offers import name_queues, offer_of, queue_of
 from projections.calls.story.pbx import Pbx, make_leg
 from schemas.ami import call as ami
@@ -34,41 +35,48 @@ def begin_dial(pbx: Pbx, e: ami.DialBegin) -> None:
     dialler = pbx.legs.get(e.unique_id)
     if leg.ended_at is not None:
         return
-    if leg.kind == PERSON and not leg.is_dialled and e.dest_state == UP and dialler is not None:
-        pick_up(pbx, call, e.dest_unique_id, cancelled_ring(call, e.unique_id, e.at), e.at)
+    if e.dest_state == UP and may_pick_up(leg) and (ring := cancelled_ring(call, e.unique_id, e.at)) is not None:
+        pick_up(pbx, call, e.dest_unique_id, ring, e.at)
         return
-    ring = pbx.ring_of(call, e.dest_unique_id)
-    if ring is not None and ring.ended_at is None:
+    if (ring := pbx.ring_of(call, e.dest_unique_id)) is not None:
+        # A channel is dialled once: the event is doubled, or comes after its DialEnd.
+        if not ring.dialled:
+            ring.dialled = e.dial_string
+            pbx.touch(call, e.at)
         return
+    if dialler is not None and (not dialler.is_dialled or dialler.is_originated):
+        take_extension(call, dialler, e.exten, e.context)
+    begin_ring(pbx, call, leg, e, Ring(e.dest_unique_id, e.at, dialled=e.dial_string))
+
+
+def may_pick_up(leg: Leg) -> bool:
+    """Return whether a channel that is dialled may be a picker's: nobody created it by dialling."""
+    return leg.kind == PERSON and not leg.is_dialled and leg.linkedids[0] == leg.unique_id
+
+
+def begin_ring(pbx: Pbx, call: OpenCall, leg: Leg, e: ami.Dial, ring: Ring) -> None:
+    """Note on a channel who dialled it, and begin the ring of a person's channel."""
     leg.is_dialled = True
-    leg.dialler = e.unique_id
+    leg.dialler = ring.dialler = e.unique_id
     leg.is_originated = not e.unique_id
     if not leg.queue:
         offer = offer_of(call, e.dest_unique_id)
         leg.queue = offer.queue if offer is not None else forwarded_queue(call, e)
     show_number(leg, e.dest_number, e.dest_name)
-    if dialler is not None:
+    if (dialler := pbx.legs.get(e.unique_id)) is not None:
         fix_number(dialler)
     pbx.touch(call, e.at)
     if leg.kind != PERSON:
         # The other half runs already, and may have dialled before this event was written (app_dial.c, app_queue.c).
-        for ring in call.rings:
-            if not ring.source:
-                find_source(pbx, call, ring)
+        for other in call.rings:
+            if not other.source:
+                find_source(pbx, call, other)
         name_queues(pbx, call)
         return
     leg.source = pbx.person_behind(e.unique_id)
     if leg.source and (source := pbx.legs[leg.source]) is not leg:
         fix_number(source)
-    ring = Ring(
-        e.dest_unique_id,
-        e.at,
-        dialler=e.unique_id,
-        source=leg.source,
-        dialled=e.dial_string,
-        queue=queue_of(pbx, leg),
-        ringing_at=leg.ringing_at,
-    )
+    ring.source, ring.queue, ring.ringing_at = leg.source, queue_of(pbx, leg), leg.ringing_at
     if call.add("rings", call.rings, ring):
         note_transfer(call, ring)
 
@@ -143,12 +151,16 @@ def end_dial(pbx: Pbx, e: ami.DialEnd) -> None:
     show_number(leg, e.dest_number, e.dest_name)
     ring = pbx.ring_of(call, e.dest_unique_id)
     if ring is None:
-        if e.status == "ANSWER" and leg.kind == PERSON and not leg.is_dialled and e.unique_id:
-            pick_up(pbx, call, e.dest_unique_id, last_ring_by(call, e.unique_id), e.at)
+        picked = last_ring_by(call, e.unique_id) if e.status == "ANSWER" and may_pick_up(leg) else None
+        if picked is not None:
+            pick_up(pbx, call, e.dest_unique_id, picked, e.at)
+        elif not leg.is_dialled and leg.ended_at is None and not has_picked_up(call, leg):
+            # Its DialBegin is missing, so the channel's start is that of the ring.
+            ring = Ring(e.dest_unique_id, leg.started_at)
+            begin_ring(pbx, call, leg, e, ring)
         elif e.forward and leg.kind != PERSON:
             pbx.touch(call, e.at)
-        return
-    if ring.ended_at is not None:
+    if ring is None or ring.ended_at is not None:
         return
     find_source(pbx, call, ring)
     if e.forward:
@@ -195,7 +207,7 @@ def finish_ring(ring: Ring, outcome: str, at: datetime) -> None:
 
 def number_of(forward: str) -> str:
     """Return the number in what a phone was forwarded to: ``Local/107@internal`` is 107."""
-    return forward.rpartition("/")[2].partition("@")[0] or forward
+    return member_of(forward).rpartition("/")[2].partition("@")[0] or forward
 
 
 def last_ring_by(call: OpenCall, dialler: str) -> Ring | None:
@@ -216,8 +228,14 @@ def cancelled_ring(call: OpenCall, dialler: str, at: datetime) -> Ring | None:
     return last_ring_by(call, dialler)
 
 
-def pick_up(pbx: Pbx, call: OpenCall, by: str, ring: Ring | None, at: datetime) -> None:
-    """Record that a channel took the call from the phone that rang."""
+def has_picked_up(call: OpenCall, leg: Leg) -> bool:
+    """Return whether a channel has taken a call."""
+    return any(pickup.by == leg.unique_id for pickup in call.pickups)
+
+
+def pick_up(pbx: Pbx, call: OpenCall, channel: str, ring: Ring | None, at: datetime) -> None:
+    """Record that the person of a channel took the call from the phone that rang."""
+    by = pbx.person_behind(channel) or channel
     if ring is None or any(pickup.by == by for pickup in call.pickups):
         return
     if ring.ended_at is None:

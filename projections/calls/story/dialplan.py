@@ -1,9 +1,9 @@
 """Facts of the dialplan: the extension that was dialled, a queue, a mailbox, an agent's login, a few variables."""
 
-import re
 from typing import Any
 
 from projections.calls.story.items import PERSON, Leg
+from projections.calls.story.legs import take_extension
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.queue_log import take_line
 from projections.calls.story.queues import continue_dialplan, enter_queue, set_queue_status
@@ -12,7 +12,6 @@ from schemas.ami import call as ami
 from schemas.ami.channel import NewExten, VarSet
 from schemas.queue_log import QueueLogLine
 
-DIALABLE = re.compile(r"[0-9*#+]+")
 OUTGOING = {"AppDial", "AppDial2", "AppQueue"}
 """Applications in Newexten of a dialled channel, which runs no dialplan."""
 
@@ -32,11 +31,11 @@ def run_application(pbx: Pbx, e: NewExten) -> None:
         pbx.touch(pbx.homes[e.unique_id], e.at)
     if leg.is_leaving:
         continue_dialplan(pbx, leg, e)
-    if not leg.has_dialplan or (not leg.exten and DIALABLE.fullmatch(e.exten)):
-        leg.has_dialplan = True
-        if not leg.exten and DIALABLE.fullmatch(e.exten):
-            leg.exten, leg.context = e.exten, e.context
-        pbx.touch(pbx.homes[e.unique_id], e.at)
+    if not leg.has_dialplan or not leg.exten:
+        call = pbx.homes[e.unique_id]
+        if take_extension(call, leg, e.exten, e.context) or not leg.has_dialplan:
+            leg.has_dialplan = True
+            pbx.touch(call, e.at)
     if (handle := APPLICATIONS.get(application)) is not None:
         handle(pbx, leg, e)
 
@@ -55,6 +54,14 @@ def complete_login(pbx: Pbx, e: ami.AgentLogin) -> None:
     leg = pbx.legs.get(e.unique_id)
     if leg is not None and leg.kind == PERSON:
         log_in(pbx, leg, e)
+
+
+def log_off(pbx: Pbx, e: ami.AgentLogoff) -> None:
+    """End an agent's session: his channel is a person's like any other, though its linked id still merges nothing."""
+    leg = pbx.legs.get(e.unique_id)
+    if leg is not None and leg.agent:
+        leg.agent = ""
+        pbx.touch(pbx.homes[e.unique_id], e.at)
 
 
 def write_queue_log(pbx: Pbx, leg: Leg, e: NewExten) -> None:

@@ -74,7 +74,7 @@ def swap_parked(pbx: Pbx, e: ami.ParkedCallSwap) -> None:
         return
     for stay in call.parks:
         if stay.lot == e.lot and stay.space == e.space and stay.ended_at is None:
-            stay.party = pbx.person_behind(e.unique_id) or e.unique_id
+            stay.party = pbx.person_behind(e.unique_id) or stay.party
             pbx.touch(call, e.at)
 
 

@@ -1,15 +1,19 @@
 """Legs: facts of a channel in its events, and channels that were up before the listener was connected."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
-from projections.calls.story.call import OpenCall
+from projections.calls.story.call import LONGEST, OpenCall
 from projections.calls.story.ids import age_of
-from projections.calls.story.items import Gap, Leg
+from projections.calls.story.items import Gap, Guest, Leg
 from projections.calls.story.pbx import Pbx, make_leg
 
 RINGING, UP = 5, 6
 """Values of ChannelState."""
+
+DIALABLE = re.compile(r"[0-9*#+]+")
+"""Extensions that a person can dial; s, i, t, h and names are not."""
 
 OLDEST, FARTHEST = 366 * 86400, 86400
 """Seconds for which a channel may have been up, and by which the PBX's clock may be ahead of Ringledger's."""
@@ -31,6 +35,17 @@ def show_number(leg: Leg, number: str, name: str) -> bool:
         leg.number, leg.name = number or leg.number, name or leg.name
         changed = True
     return changed
+
+
+def take_extension(call: OpenCall, leg: Leg, exten: str, context: str) -> bool:
+    """Take the first extension that can be dialled, and return whether it is taken.
+
+    After a conversation the dialplan is at a place that a transferer chose.
+    """
+    if leg.exten or not DIALABLE.fullmatch(exten) or any(leg.unique_id in talk.persons for talk in call.talks):
+        return False
+    leg.exten, leg.context = exten, context
+    return True
 
 
 def fix_number(leg: Leg) -> None:
@@ -81,6 +96,27 @@ def join_call(call: OpenCall, at: datetime) -> None:
     call.add("gaps", call.gaps, Gap("joined", None, at))
 
 
+def drop_leg(pbx: Pbx, call: OpenCall, leg: Leg) -> None:
+    """Forget a channel that has ended, if the call has too many, but for the first one. The talks still name it.
+
+    A call may last for days, and each caller who meets it becomes part of it: a channel that is never hung up, or a
+    Stasis bridge that is never empty. Then its aliases are as many, and those of channels alone are forgotten.
+    """
+    if len(call.legs) <= LONGEST or leg.unique_id in {call.linkedid, next(iter(call.legs))}:
+        return
+    if any(leg.unique_id in talk.persons for talk in call.talks):
+        call.guests[leg.unique_id] = Guest(leg.channel, *identity(leg, is_caller=False))
+    del call.legs[leg.unique_id], pbx.homes[leg.unique_id], pbx.legs[leg.unique_id]
+    call.more["legs"] = call.more.get("legs", 0) + 1
+    ids = {one for other in call.legs.values() for one in (other.unique_id, *other.linkedids)}
+    for one in (leg.unique_id, *leg.linkedids):
+        if len(call.aliases) > LONGEST and one in call.aliases and one not in ids:
+            call.aliases.remove(one)
+            call.more["aliases"] = call.more.get("aliases", 0) + 1
+            if pbx.calls.get(one) is call:
+                del pbx.calls[one]
+
+
 def take_state(leg: Leg, state: int, at: datetime) -> None:
     """Note when a channel rang and when it was up."""
     if state == UP and leg.answered_at is None:
@@ -89,8 +125,8 @@ def take_state(leg: Leg, state: int, at: datetime) -> None:
         leg.ringing_at = at
 
 
-def identity(leg: Leg) -> tuple[str, str]:
+def identity(leg: Leg, *, is_caller: bool) -> tuple[str, str]:
     """Return the number and name of a person: of one who was dialled, the first that the channel showed."""
-    if leg.is_dialled and not leg.is_originated and leg.first_number:
+    if leg.is_dialled and not is_caller and leg.first_number:
         return leg.first_number, leg.first_name
     return leg.number, leg.name

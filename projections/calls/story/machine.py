@@ -78,6 +78,7 @@ SHAPES: dict[str, tuple[type[Any], Callable[[Pbx, Any], None]]] = {
     "AgentConnect": (ami.AgentConnect, queues.connect_member),
     "AgentComplete": (ami.AgentComplete, queues.complete_call),
     "AgentLogin": (ami.AgentLogin, dialplan.complete_login),
+    "AgentLogoff": (ami.AgentLogoff, dialplan.log_off),
     "RTCPSent": (ami.RtcpReport, quality.report),
     "RTCPReceived": (ami.RtcpReport, quality.report),
     "Cdr": (Cdr, record_calls.fold_record),

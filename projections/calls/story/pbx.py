@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from projections.calls.story.call import LISTS, LONGEST, Legacy, OpenCall
-from projections.calls.story.ids import by_age, is_older
+from projections.calls.story.ids import has_time, is_older
 from projections.calls.story.items import PERSON, Leg, Ring, Talk, kind_of
 from schemas.call_settings import QUEUE_EVENTS
 
@@ -212,14 +212,17 @@ class Pbx:
         return self.rename(call, linkedid)
 
     def rename(self, call: OpenCall, linkedid: str) -> OpenCall:
-        """Give a call another linked id that no other call has, as its own if it is older, else as an alias."""
-        if is_older(linkedid, call.linkedid):
+        """Give a call another linked id that no other call has, as its own if it is older, else as an alias.
+
+        Asterisk gives a channel older linked ids only, so one without a time is taken as older.
+        """
+        if is_older(linkedid, call.linkedid) or not has_time(linkedid):
             self.dirty[call.linkedid] = None
             call.aliases.append(call.linkedid)
             call.linkedid = linkedid
         else:
             call.aliases.append(linkedid)
-        call.aliases.sort(key=by_age)
+        call.aliases.sort(key=call.age_of)
         self.calls[linkedid] = call
         self.claim(call, linkedid)
         self.dirty[call.linkedid] = None
@@ -229,9 +232,8 @@ class Pbx:
         """Move the younger of two calls into the older one, and return it. An agent's session merges with nothing."""
         if one is other or one.agent or other.agent:
             return one
-        old, young = (one, other) if is_older(one.linkedid, other.linkedid) else (other, one)
+        old, young = (one, other) if one.is_older(other) else (other, one)
         aliases = {*old.aliases, young.linkedid, *young.aliases}
-        old.aliases = sorted(aliases, key=by_age)
         for linkedid in (young.linkedid, *young.aliases):
             self.calls[linkedid] = old
         for unique_id, leg in list(young.legs.items()):
@@ -242,6 +244,7 @@ class Pbx:
             self.homes[unique_id] = old
         rooms = [self.talking[person] for person in (*young.legs, *young.guests) if person in self.talking]
         old.legs.update(young.legs)
+        old.aliases = sorted(aliases, key=old.age_of)
         old.up += young.up
         old.guests = {u: g for u, g in (young.guests | old.guests).items() if u not in old.legs}
         for name, when in LISTS:
@@ -259,7 +262,7 @@ class Pbx:
         for name, count in young.more.items():
             old.more[name] = old.more.get(name, 0) + count
         old.number = min(old.number, young.number)
-        old.gaps += [gap for gap in young.gaps if gap not in old.gaps]
+        old.gaps = [*old.gaps, *(gap for gap in young.gaps if gap not in old.gaps)][:LONGEST]
         old.user_field = old.user_field or young.user_field
         old.spare_account_code = old.spare_account_code or young.spare_account_code
         for source in young.others:

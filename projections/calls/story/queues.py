@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from projections.calls.story.call import OpenCall
 from projections.calls.story.items import PERSON, Leg, Passage
 from projections.calls.story.late import caller_of_completion, complete_ended, key_of
-from projections.calls.story.legs import fix_number
+from projections.calls.story.legs import fix_number, take_extension
 from projections.calls.story.offers import conclude_offer
 from projections.calls.story.pbx import Pbx
 from schemas.ami import call as ami
@@ -38,15 +38,21 @@ def join_queue(pbx: Pbx, e: ami.QueueCallerJoin) -> None:
     leg = pbx.legs[e.unique_id]
     if leg.ended_at is not None:
         return
-    if any((p.channel, p.queue, p.entered_at) == (e.unique_id, e.queue, e.at) for p in call.passages):
-        return  # the same event again
+    if is_doubled(call, e.unique_id, e.queue, e.at):
+        return
     settle_passage(pbx, call, leg, e.at)
     fix_number(leg)
+    take_extension(call, leg, e.exten, e.context)
     party = caller_behind(pbx, leg)
     passage = Passage(e.queue, party, e.unique_id, e.at, e.position_in_queue, exten=e.exten)
     call.add("passages", call.passages, passage)
     leg.app_queue = ""
     pbx.touch(call, e.at)
+
+
+def is_doubled(call: OpenCall, channel: str, queue: str, at: datetime) -> bool:
+    """Return whether an event that begins a passage has come before."""
+    return any((p.channel, p.queue, p.entered_at) == (channel, queue, at) for p in call.passages)
 
 
 def caller_behind(pbx: Pbx, leg: Leg) -> str:
@@ -131,6 +137,8 @@ def miss_call(pbx: Pbx, e: ami.AgentRingNoAnswer) -> None:
     if (match := find_passage(pbx, e)) is None:
         return
     call, passage = match
+    if any(one.channel == e.dest_unique_id and one.outcome and one.ended_at == e.at for one in call.offers):
+        return  # the event is doubled
     passage.ring_no_answers += 1
     conclude_offer(call, e, "ring_no_answer", timedelta(milliseconds=min(max(e.ring_time, 0), 1 << 31)))
     pbx.touch(call, e.at)
@@ -222,7 +230,7 @@ def set_queue_status(pbx: Pbx, leg: Leg, e: VarSet) -> None:
     if outcome in NOT_JOINED:
         party = caller_behind(pbx, leg)
         passage = Passage(leg.app_queue, party, leg.unique_id, e.at, left_at=e.at, outcome=outcome)
-        if leg.app_queue:
+        if leg.app_queue and not is_doubled(call, leg.unique_id, leg.app_queue, e.at):
             call.add("passages", call.passages, passage)
         return
     for passage in reversed(call.passages):

@@ -39,7 +39,7 @@ class Renderer:
         if leg is not None and leg.kind != PERSON:
             return None
         if leg is not None:
-            number, name = identity(leg)
+            number, name = identity(leg, is_caller=leg is self.caller)
             return wire.Party(leg.channel, unique_id, endpoint_of(leg.channel) or "", number or None, name or None)
         guest = self.call.guests.get(unique_id)
         if guest is None:
@@ -62,7 +62,7 @@ class Renderer:
         by = self.answerer(first)
         return wire.Call(
             linkedid=call.linkedid,
-            aliases=sorted((*call.aliases, *call.inherited), key=by_age),
+            aliases=sorted((*call.aliases, *call.inherited), key=call.age_of),
             pbx=call.pbx,
             state="ended" if is_over else state_of(call),
             complete=not call.gaps,
@@ -307,10 +307,17 @@ class Renderer:
         """Return the recordings that hold something: their channel was up."""
         items = []
         for recording in self.call.recordings:
-            leg, party = self.call.legs.get(recording.leg), self.party(recording.party or recording.leg)
+            leg, party = self.call.legs.get(recording.leg), self.recorded(recording)
             if leg is not None and leg.answered_at is not None and party is not None:
                 items.append(wire.Recording(recording.path or None, party, recording.started_at, recording.ended_at))
         return items
+
+    def recorded(self, recording: working.Recording) -> wire.Party | None:
+        """Return whom a recording holds: of a half of a Local channel, the person behind or beyond it."""
+        answered = (u for u, leg in self.call.legs.items() if leg.dialler == recording.leg and leg.answered_at)
+        caller = self.caller.unique_id if self.caller is not None else ""
+        parties = (self.party(one) for one in (recording.leg, recording.party, *answered, caller))
+        return next((party for party in parties if party is not None), None)
 
     def hangup(self) -> wire.Hangup | None:
         """Return how the call ended."""

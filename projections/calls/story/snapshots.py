@@ -6,7 +6,7 @@ from typing import Any
 from projections.calls.story.bridges import join_conference, leave_bridge, pair_by_name, settle_component
 from projections.calls.story.endings import end_leg, lose_call
 from projections.calls.story.items import Leg, Passage
-from projections.calls.story.legs import adopt_channel, clean, show_number, take_state
+from projections.calls.story.legs import adopt_channel, clean, show_number, take_extension, take_state
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.queues import caller_behind, finish_passage, seconds
 from schemas.ami import call as ami
@@ -41,6 +41,7 @@ def list_channel(pbx: Pbx, e: ami.ChannelItem) -> None:
             leg.started_at = datetime.fromtimestamp(e.at.timestamp() - seconds_of(e.duration), UTC)
         leg.number_at_start, leg.name_at_start = clean(e.number), clean(e.name)
         show_number(leg, e.number, e.name)
+        take_extension(pbx.homes[e.unique_id], leg, e.exten, e.context)
         take_state(leg, e.state, leg.started_at)
         leg.has_dialplan = True
         if e.application == "AgentLogin":

@@ -128,6 +128,8 @@ async def test_each_id_of_a_call_finds_it(client: Client, ledger: Ledger) -> Non
         assert body.keys() >= LISTS
     for path in ("1.3", "1.1?pbx=b", "a%00b", "a/b"):
         assert await error_message(await client.get(f"/v1/calls/{path}"), 404)
+    for query in ("pbx=a&pbx=b", "wait=0&wait=0", "full=true", "format=ndjson", "as_of=x"):
+        assert await error_message(await client.get(f"/v1/calls/1.1?{query}"), 400), query
 
 
 async def test_each_call_has_a_line(client: Client, ledger: Ledger) -> None:
@@ -147,6 +149,7 @@ async def test_each_call_has_a_line(client: Client, ledger: Ledger) -> None:
         *("direction=out", "outcome=ok", "transferred=yes", "full=1", "min_talk=-1", "min_talk=x", "min_talk=1e9"),
         *("from=today", "to=2026-11-23", "number=", "number=abc", "format=csv", "pbx=a&pbx=b", "queue=a%00b"),
         *("from=2026-11-23T14:00:01Z&to=2026-11-23T14:00:00Z", "wait=61", "wait=1&as_of=1", "as_of=x"),
+        *("wait=0&wait=1", "as_of=1&as_of=1", "limit=1&limit=1", "format=json&format=ndjson", "to=now"),
     ],
 )
 async def test_bad_parameters_are_refused(client: Client, ledger: Ledger, query: str) -> None:

@@ -66,6 +66,12 @@ async def test_a_call_is_folded_from_a_saved_state(early: Early) -> None:
     assert early.first < explained["folded"]["after"] < explained["events"][0]["position"]
 
 
+async def test_an_unknown_call_is_not_found(early: Early) -> None:
+    for query in ({"key": '["1.1"]'}, {"key": '["1.1"]', "pbx": "none"}):
+        reply = await early.client.get("/v1/ledger/explain", params={"model": "calls", **query})
+        assert reply.status == 404, await reply.text()
+
+
 @pytest.mark.parametrize("key", ["[]", '["a", "b"]', "[7]", '["\\u0000"]'])
 async def test_a_bad_key_is_refused(early: Early, key: str) -> None:
     reply = await early.client.get("/v1/ledger/explain", params={"model": "calls", "key": key})

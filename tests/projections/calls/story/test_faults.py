@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from schemas.calls import Call
+from tests.projections.calls.story.recorded import NAMES, table_of
 from tests.support.calls import CallTable, shaped_all
 from tests.support.folding import ListSnapshot
 from tests.support.recorded_events import snapshotted
@@ -70,6 +71,15 @@ def test_lost_doubled_and_late_events(name: str, seed: int) -> None:
 def test_a_loss_of_any_part(loss: float) -> None:
     dice = random.Random(loss)
     assert_told_once(folded([e for e in shaped_all(snapshotted("rich22")) if dice.random() > loss], dice))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_doubled_events_count_once(name: str) -> None:
+    events = shaped_all(snapshotted(name))
+    doubled = CallTable()
+    for start in range(0, len(events), 500):
+        doubled.fold([event for event in events[start : start + 500] for _ in range(2)])
+    assert doubled.rows == table_of(name).rows
 
 
 @pytest.mark.parametrize("reach", [2, 50, 2000])

@@ -126,6 +126,36 @@ def test_a_caller_who_gives_up_cancels() -> None:
     assert call.destination.number == "101"
 
 
+def test_a_ring_without_its_beginning() -> None:
+    """The listener was not connected at its DialBegin; the channel's start stands for that of the ring."""
+    scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="101").new(2, "PJSIP/101-00000002", "101", linked=1)
+    call = scene.state(2, RINGING).wait(4).dial_end(1, 2, "BUSY").hangup(2, 1, cause=17).call()
+    assert [(r.from_ and r.from_.number, r.to.number, r.outcome) for r in call.rings] == [("100", "101", "busy")]
+    assert (call.rings[0].started_at, call.caller and call.caller.number) == (call.legs[1].started_at, "100")
+
+
+def test_a_ring_without_its_end() -> None:
+    """The phone talked, so its ring was answered, whatever its hangup's cause is."""
+    scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="101").ring(1, 2, "PJSIP/101-2", "101", linked=1)
+    call = scene.wait(2).state(2, UP).state(1, UP).enter(2, "b").enter(1, "b").wait(3).part(1, 2).call()
+    assert (call.rings[0].outcome, round(call.rings[0].seconds or 0)) == ("answered", 2)
+
+
+def test_a_phone_may_be_up_before_its_dial() -> None:
+    """An analogue line is up at once; only a channel that nobody dialled, of another call, picks up."""
+    scene = Scene().new(1, "SIP/100-00000001", "100", exten="300").ring(1, 2, "SIP/101-00000002", "101", linked=1)
+    scene.new(3, "DAHDI/4-1", "300", linked=1, state=DOWN).state(3, UP).dial(1, 3, "4/5551212").dial_end(1, 3, "ANSWER")
+    call = scene.dial_end(1, 2, "CANCEL").hangup(2, cause=26).state(1, UP).enter(3, "b").enter(1, "b").part(1, 3).call()
+    assert [(r.to.endpoint, r.outcome) for r in call.rings] == [("SIP/101", "elsewhere"), ("DAHDI/4", "answered")]
+    assert call.pickups == []
+
+
+def test_a_doubled_dial_is_one_ring() -> None:
+    scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="101").ring(1, 2, "PJSIP/101-2", "101", linked=1)
+    call = scene.dial_end(1, 2, "BUSY").dial(1, 2, "101").dial_end(1, 2, "NOANSWER").hangup(2, 1).call()
+    assert [(r.dialled, r.outcome) for r in call.rings] == [("101", "busy")]
+
+
 BY_CAUSE = {
     "busy": (17, 21),
     "no_answer": (18, 19, 16, 127),
