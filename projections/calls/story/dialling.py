@@ -81,7 +81,7 @@ def begin_ring(pbx: Pbx, call: OpenCall, leg: Leg, e: ami.Dial, ring: Ring) -> N
         note_transfer(call, ring)
 
 
-def forwarded_queue(call: OpenCall, e: ami.DialBegin) -> str:
+def forwarded_queue(call: OpenCall, e: ami.Dial) -> str:
     """Return the queue of a member's phone that has just forwarded: the next phone of the same dialler is its own."""
     for ring in reversed(call.rings):
         if ring.dialler == e.unique_id:
