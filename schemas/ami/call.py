@@ -52,6 +52,15 @@ class ChannelItem(ChannelSnapshot, frozen=True, kw_only=True, gc=False):
     bridge_id: str = field(name="BridgeId", default="")
 
 
+class CallerItem(AmiEvent, frozen=True, kw_only=True, gc=False):
+    """QueueEntry, a caller in the response to QueueStatus; ``wait`` in seconds."""
+
+    action_id: str = field(name="ActionID", default="")
+    unique_id: str = field(name="Uniqueid", default="")
+    queue: str = field(name="Queue", default="")
+    wait: Int = field(name="Wait", default=0)
+
+
 class HoldBegin(ChannelFact, frozen=True, kw_only=True, gc=False):
     """Hold."""
 

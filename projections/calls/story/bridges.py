@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from projections.calls.story.call import MOST_PERSONS, OpenCall
-from projections.calls.story.dialling import find_source
+from projections.calls.story.dialling import answer_ring, find_source
 from projections.calls.story.items import LOCAL, PERSON, Conference, Guest, Leg, Ring, Talk
 from projections.calls.story.legs import adopt_channel, fix_number, identity
 from projections.calls.story.pbx import Pbx, Room
@@ -43,6 +43,7 @@ def enter_bridge(pbx: Pbx, e: ami.BridgeEnter) -> None:
         for member in list(members):
             call = pbx.merge(call, pbx.homes[member], e.at)
     call = pbx.homes[e.unique_id]
+    pair_by_name(pbx, call.legs, leg, e.at)
     # A feature code's consultation may dial, and be answered, before the transferer is in its bridge.
     for ring in call.rings:
         if not ring.source and (ring.ended_at is None or is_transferer(leg, ring, e.at)):
@@ -110,18 +111,18 @@ def pair_halves(pbx: Pbx, e: ami.LocalBridge) -> None:
     pbx.touch(call, e.at)
 
 
-def pair_by_name(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
-    """Pair the halves of a Local channel, whose names differ in the last digit."""
+def pair_by_name(pbx: Pbx, legs: dict[str, Leg], leg: Leg, at: datetime) -> None:
+    """Pair the halves of a Local channel, whose names differ in the last digit, where no LocalBridge did."""
     if leg.kind != LOCAL or leg.other or not leg.channel.endswith((";1", ";2")):
         return
     other = leg.channel[:-1] + ("1" if leg.channel.endswith("2") else "2")
-    for half in reversed(call.legs.values()):
+    for half in reversed(legs.values()):
         if half.channel == other and not half.other and half.ended_at is None:
             leg.other, half.other = half.unique_id, leg.unique_id
-            pbx.touch(call, call.updated_at)
             for one in (leg, half):
                 if one.bridge:
                     settle(pbx, one, one.bridge, at)
+                pbx.dirty[pbx.homes[one.unique_id].linkedid] = None
             return
 
 
@@ -157,6 +158,10 @@ def settle_component(pbx: Pbx, bridge: str, rooms: list[Room], at: datetime) -> 
         if (room := pbx.talking.get(person)) is not None and room not in rooms:
             rooms.append(room)
     now = persons if len(persons) > 1 else []
+    talkers = {person for room in rooms for _, talk in room.talks for person in talk.persons}
+    for person in now:
+        if person not in talkers:
+            answer_ring(pbx, person)
     if len(rooms) == 1 and rooms[0].persons == now and rooms[0].conference == conference:
         room = rooms[0]
     else:

@@ -114,9 +114,10 @@ class OpenCall(Struct, omit_defaults=True):
 
     def age_of(self, one: str) -> tuple[int, int, str]:
         """Return the key that sorts ids of this call, the oldest first."""
-        if not has_time(one) and one in self.legs:
+        age = by_age(one)
+        if age[0] == NO_TIME and one in self.legs:
             return int(self.legs[one].started_at.timestamp()), NO_TIME, one
-        return by_age(one)
+        return age
 
     def legacy(self) -> "Legacy":
         """Return what the call leaves to a richer story."""

@@ -173,6 +173,15 @@ def end_dial(pbx: Pbx, e: ami.DialEnd) -> None:
     pbx.touch(call, e.at)
 
 
+def answer_ring(pbx: Pbx, person: str) -> None:
+    """End the ring of a phone that talks: its DialEnd is lost, or comes later."""
+    call, leg = pbx.homes[person], pbx.legs[person]
+    ring = pbx.ring_of(call, person) if leg.is_dialled else None
+    if ring is not None and ring.ended_at is None:
+        finish_ring(ring, "answered", leg.answered_at or ring.started_at)
+        end_other_rings(call, ring, leg.answered_at or ring.started_at)
+
+
 def end_other_rings(call: OpenCall, answered: Ring, at: datetime) -> None:
     """Give rings that ended because another one was answered their outcome."""
     for other in call.rings:
@@ -251,22 +260,13 @@ def end_rings(call: OpenCall, leg: Leg, at: datetime) -> None:
     """End the ring of a phone that ends without a DialEnd.
 
     Asterisk 16 sends none for a phone that it rang itself and that did not answer in time. No person cancelled.
-    A phone that has talked had answered: its DialEnd was lost.
     """
     for ring in call.rings:
         if ring.to == leg.unique_id:
-            if ring.ended_at is None and has_talked(call, ring):
-                finish_ring(ring, "answered", leg.answered_at or at)
-                end_other_rings(call, ring, leg.answered_at or at)
-            elif ring.ended_at is None:
+            if ring.ended_at is None:
                 finish_ring(ring, BY_CAUSE.get(leg.cause or 0, "cancelled" if ring.dialler else "no_answer"), at)
             elif ring.outcome == "cancelled" and leg.cause == ELSEWHERE:
                 ring.outcome = "elsewhere"
-
-
-def has_talked(call: OpenCall, ring: Ring) -> bool:
-    """Return whether a phone has been in a conversation since it began to ring."""
-    return any(ring.to in t.persons and (t.ended_at is None or t.ended_at > ring.started_at) for t in call.talks)
 
 
 ELSEWHERE = 26

@@ -6,6 +6,7 @@ from projections.calls.story.bridges import leave_bridge
 from projections.calls.story.call import OpenCall
 from projections.calls.story.dialling import end_rings, finish_ring
 from projections.calls.story.items import Gap, Leg
+from projections.calls.story.legs import drop_leg
 from projections.calls.story.offers import end_offer
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.queues import finish_passage, settle_passage
@@ -67,6 +68,7 @@ def end_leg(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
         if recording.leg == leg.unique_id and recording.ended_at is None:
             recording.ended_at = max(at, recording.started_at)
     pbx.touch(call, at)
+    drop_leg(pbx, call, leg)
     if call.up <= 0:
         end_call(pbx, call, at)
 

@@ -4,9 +4,12 @@ A program that begins a call may give it any id (``ChannelId`` of Originate, ``c
 compares the times at which the channels were created.
 """
 
+from functools import lru_cache
+
 NO_TIME = 1 << 62
 
 
+@lru_cache(maxsize=8192)
 def age_of(linkedid: str) -> tuple[int, int]:
     """Return (seconds, counter) of an id such as ``pbx1-1795309031.380``; one without a time is the youngest."""
     seconds, _, counter = linkedid.rpartition("-")[2].partition(".")

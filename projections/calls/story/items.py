@@ -209,7 +209,7 @@ class Voicemail(Struct):
 
 
 class Recording(Struct, omit_defaults=True):
-    """A recording of the channel ``leg``; ``party`` is the person behind it, empty for the channel's own."""
+    """A recording of the channel ``leg``; ``party`` is the person behind it."""
 
     leg: str
     started_at: datetime

@@ -4,9 +4,9 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from projections.calls.story.call import OpenCall
+from projections.calls.story.call import LONGEST, OpenCall
 from projections.calls.story.ids import age_of
-from projections.calls.story.items import Gap, Leg
+from projections.calls.story.items import Gap, Guest, Leg
 from projections.calls.story.pbx import Pbx, make_leg
 
 RINGING, UP = 5, 6
@@ -94,6 +94,27 @@ def join_call(call: OpenCall, at: datetime) -> None:
             gap.ended_at = at
             return
     call.add("gaps", call.gaps, Gap("joined", None, at))
+
+
+def drop_leg(pbx: Pbx, call: OpenCall, leg: Leg) -> None:
+    """Forget a channel that has ended, if the call has too many, but for the first one. The talks still name it.
+
+    A call may last for days, and each caller who meets it becomes part of it: a channel that is never hung up, or a
+    Stasis bridge that is never empty. Then its aliases are as many, and those of channels alone are forgotten.
+    """
+    if len(call.legs) <= LONGEST or leg.unique_id in {call.linkedid, next(iter(call.legs))}:
+        return
+    if any(leg.unique_id in talk.persons for talk in call.talks):
+        call.guests[leg.unique_id] = Guest(leg.channel, *identity(leg, is_caller=False))
+    del call.legs[leg.unique_id], pbx.homes[leg.unique_id], pbx.legs[leg.unique_id]
+    call.more["legs"] = call.more.get("legs", 0) + 1
+    ids = {one for other in call.legs.values() for one in (other.unique_id, *other.linkedids)}
+    for one in (leg.unique_id, *leg.linkedids):
+        if len(call.aliases) > LONGEST and one in call.aliases and one not in ids:
+            call.aliases.remove(one)
+            call.more["aliases"] = call.more.get("aliases", 0) + 1
+            if pbx.calls.get(one) is call:
+                del pbx.calls[one]
 
 
 def take_state(leg: Leg, state: int, at: datetime) -> None:

@@ -73,6 +73,7 @@ SHAPES: dict[str, tuple[type[Any], Callable[[Pbx, Any], None]]] = {
     "RTCPReceived": (ami.RtcpReport, quality.report),
     "Cdr": (Cdr, record_calls.fold_record),
     "CoreShowChannel": (ami.ChannelItem, snapshots.list_channel),
+    "QueueEntry": (ami.CallerItem, snapshots.list_caller),
     **dict.fromkeys((NAME, *sorted(OLD_NAMES)), (CelEvent, fold_cel)),
 }
 """The shape of each AMI event, and the function that folds it. Each shape has one function."""

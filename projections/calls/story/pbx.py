@@ -257,7 +257,7 @@ class Pbx(Graph):
         for name, count in young.more.items():
             old.more[name] = old.more.get(name, 0) + count
         old.number = min(old.number, young.number)
-        old.gaps += [gap for gap in young.gaps if gap not in old.gaps]
+        old.gaps = [*old.gaps, *(gap for gap in young.gaps if gap not in old.gaps)][:LONGEST]
         old.user_field = old.user_field or young.user_field
         old.spare_account_code = old.spare_account_code or young.spare_account_code
         for source in young.others:

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from projections.calls.story.items import PERSON, Leg, Recording, Voicemail
+from projections.calls.story.items import Leg, Recording, Voicemail
 from projections.calls.story.pbx import Pbx
 from schemas.ami import call as ami
 from schemas.ami.channel import NewExten, VarSet
@@ -21,8 +21,8 @@ def start_recording(pbx: Pbx, e: ami.MixMonitorStart) -> None:
             recording.ended_at = None
             pbx.touch(call, e.at)
             return
-    person = pbx.person_behind(leg.unique_id) if leg.kind != PERSON else ""
-    call.add("recordings", call.recordings, Recording(leg.unique_id, e.at, leg.file, party=person))
+    party = pbx.person_behind(leg.unique_id)
+    call.add("recordings", call.recordings, Recording(leg.unique_id, e.at, leg.file, party=party))
     pbx.touch(call, e.at)
 
 

@@ -4,12 +4,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from projections.calls.story.bridges import join_conference, leave_bridge, pair_by_name, settle_component
-from projections.calls.story.dialling import finish_ring
 from projections.calls.story.endings import end_leg, lose_call
-from projections.calls.story.items import Leg
-from projections.calls.story.legs import UP, adopt_channel, clean, show_number, take_extension, take_state
+from projections.calls.story.items import Leg, Passage
+from projections.calls.story.legs import adopt_channel, clean, show_number, take_extension, take_state
 from projections.calls.story.pbx import Pbx
-from projections.calls.story.queues import finish_passage
+from projections.calls.story.queues import caller_behind, finish_passage, seconds
 from schemas.ami import call as ami
 from schemas.link import LinkEvent
 
@@ -47,11 +46,23 @@ def list_channel(pbx: Pbx, e: ami.ChannelItem) -> None:
         leg.has_dialplan = True
         if e.application == "AgentLogin":
             leg.agent = pbx.homes[e.unique_id].agent = e.application_data.partition(",")[0] or e.unique_id
+        pair_by_name(pbx, pbx.legs, leg, e.at)
         put_into_bridge(pbx, leg, e)
     elif leg.is_stale:
         renew_channel(pbx, leg, e)
-    pair_by_name(pbx, pbx.homes[e.unique_id], leg, e.at)
     pbx.listed.add(e.unique_id)
+
+
+def list_caller(pbx: Pbx, e: ami.CallerItem) -> None:
+    """Begin the passage of a caller who has entered the queue without an event, because there was no link."""
+    leg = pbx.legs.get(e.unique_id)
+    if leg is None or leg.ended_at is not None or epoch_of(e.action_id, "QueueStatus") == 0:
+        return
+    call = pbx.homes[e.unique_id]
+    if call.gaps and not any((p.channel, p.queue) == (e.unique_id, e.queue) for p in call.passages):
+        passage = Passage(e.queue, caller_behind(pbx, leg), e.unique_id, e.at - seconds(e.wait))
+        call.add("passages", call.passages, passage)
+        pbx.touch(call, call.updated_at)
 
 
 def put_into_bridge(pbx: Pbx, leg: Leg, e: ami.ChannelItem) -> None:
@@ -100,15 +111,12 @@ def renew_channel(pbx: Pbx, leg: Leg, e: ami.ChannelItem) -> None:
     for stay in call.parks if is_talking else ():
         if stay.party == leg.unique_id and stay.ended_at is None:
             stay.ended_at = max(last, stay.started_at)
-    ring = pbx.ring_of(call, e.unique_id)
-    if ring is not None and ring.ended_at is None and e.state == UP and is_talking:
-        finish_ring(ring, "answered", e.at)
 
 
-def epoch_of(action_id: str) -> int:
+def epoch_of(action_id: str, action: str = "CoreShowChannels") -> int:
     """Return the epoch of the snapshot to whose list of channels an item belongs, 0 for another list."""
     parts = action_id.split("/")
-    is_ours = len(parts) == 3 and parts[0] == "ringledger" and parts[2] == "CoreShowChannels"
+    is_ours = len(parts) == 3 and parts[0] == "ringledger" and parts[2] == action
     return int(parts[1]) if is_ours and parts[1].isascii() and parts[1].isdigit() and len(parts[1]) < 19 else 0
 
 

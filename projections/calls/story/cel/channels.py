@@ -1,7 +1,6 @@
 """Channels of CEL: their start, answer, applications, recordings and end."""
 
-from projections.calls.story import channels, dialplan, endings, recordings
-from projections.calls.story.bridges import pair_by_name
+from projections.calls.story import bridges, channels, dialplan, endings, recordings
 from projections.calls.story.call import OpenCall
 from projections.calls.story.cel.queues import end_queue, settle_passage, start_queue
 from projections.calls.story.cel.rings import answer_ring, begin_ring, correct_rings, mark_originated, refuse_ring
@@ -46,7 +45,7 @@ def start_channel(pbx: Pbx, e: CelEvent) -> None:
     if leg is None or not is_new:
         return
     call = pbx.homes[e.unique_id]
-    pair_by_name(pbx, call, leg, e.at)
+    bridges.pair_by_name(pbx, call.legs, leg, e.at)
     if e.linked_id not in {"", e.unique_id}:
         begin_ring(pbx, call, leg, e.at)
 

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from projections.calls.story.call import OpenCall
 from projections.calls.story.endings import begin_gap, end_gap, end_leg, lose_call, set_of_calls
-from projections.calls.story.ids import age_of
+from projections.calls.story.ids import NO_TIME, age_of
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.spaces import Spaces
 from schemas.ami.cel import CelEvent
@@ -40,13 +40,13 @@ def follow_link(spaces: Spaces, e: LinkEvent) -> None:
 def end_before_restart(pbx: Pbx, e: CelEvent) -> None:
     """End the calls of before a restart: the counter in unique ids began again, at a later time."""
     before, now = age_of(pbx.newest), age_of(e.unique_id)
-    is_comparable = pbx.newest.rpartition("-")[0] == e.unique_id.rpartition("-")[0] and now[0] < 1 << 62
+    is_comparable = pbx.newest.rpartition("-")[0] == e.unique_id.rpartition("-")[0] and now[0] < NO_TIME
     if pbx.newest and is_comparable and now[0] > before[0] and now[1] < before[1] - JITTER:
         for call in set_of_calls(pbx):
             if all(age_of(one)[0] < now[0] and age_of(one)[1] > now[1] for one in call.legs):
                 lose(pbx, call, e.at)
         pbx.newest = e.unique_id
-    elif now[0] < 1 << 62 and (not is_comparable or not pbx.newest or now > before):
+    elif now[0] < NO_TIME and (not is_comparable or not pbx.newest or now > before):
         pbx.newest = e.unique_id
 
 

@@ -1,10 +1,10 @@
-"""Calls in gaps and restarts, events that are late, doubled or missing, and the bounds of a call."""
+"""Calls in gaps and restarts, and events that are late, doubled or missing."""
 
 from datetime import UTC, datetime, timedelta
 
 from schemas.log import Connected, Disconnected
 from tests.support.calls import CallTable
-from tests.support.scene import CONFERENCE, RINGING, UP, Scene, uid
+from tests.support.scene import RINGING, UP, Scene, uid
 
 
 def time_of(scene: Scene) -> datetime:
@@ -144,49 +144,3 @@ def test_late_and_unknown_events_change_nothing() -> None:
     for event in late.events:
         table.take(event).restart()
     assert table.rows == before
-
-
-def test_a_call_of_a_thousand_phones_is_bounded() -> None:
-    scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="300")
-    for phone in range(2, 1200):
-        scene.ring(1, phone, f"PJSIP/{phone}-{phone:08x}", str(phone), linked=1)
-    (row,) = CallTable().take(scene.events).read()
-    assert row.story is not None
-    assert row.story["more"] == {"legs": 199}
-    for phone in range(2, 1200):
-        scene.dial_end(1, phone, "NOANSWER").hangup(phone)
-    scene.hangup(1)
-    table = CallTable().take(scene.events)
-    call = table.call()
-    assert (len(call.legs), len(call.rings), call.state) == (1000, 999, "ended")
-
-
-def test_a_conference_names_a_bounded_number_of_persons() -> None:
-    scene = Scene()
-    for number in range(1, 81):
-        scene.new(number, f"PJSIP/{number}-{number:08x}", str(number), exten="400").enter(number, "c", **CONFERENCE)
-    for number in range(80, 0, -1):
-        scene.leave(number, "c", **CONFERENCE).hangup(number)
-    whole, cut = CallTable().take(scene.events), CallTable()
-    for start in range(0, len(scene.events), 70):
-        cut.take(scene.events[start : start + 70]).restart()
-    assert whole.rows == cut.rows
-    calls = whole.calls()
-    del calls[uid(1)]  # who is alone at the end
-    sizes = {sum(len(talk.parties) for talk in call.conversations) for call in calls.values()}
-    assert 900 < max(sizes) <= 1_000
-    # The last talk lasts, with the persons whom it names, until the caller leaves the conference.
-    assert [call.conversations[-1].ended_at for call in calls.values()] == [
-        call.conferences[0].until for call in calls.values()
-    ]
-
-
-def test_a_call_has_at_most_a_thousand_rings() -> None:
-    scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="300").new(2, "PJSIP/101-00000002", "101", linked=1)
-    for _ in range(1100):
-        scene.dial(1, 2).dial_end(1, 2, "NOANSWER")
-    table = CallTable().take(scene.events)
-    assert len(table.call().rings) == 1000
-    (row,) = table.read()
-    assert row.story is not None
-    assert row.story["more"] == {"rings": 100}

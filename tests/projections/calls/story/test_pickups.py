@@ -50,13 +50,15 @@ def taken(scene: Scene) -> tuple[Any, ...]:
 def test_a_phone_of_a_group_is_picked_up() -> None:
     """Without the event, the target is the phone that has no DialEnd, or that was cancelled before the new dial."""
     rings = [("101", "picked_up"), ("102", "elsewhere"), ("103", "elsewhere")]
-    told = ([("109", "101")], rings)
-    assert taken(group(3, 4).dial_end(1, 5, "ANSWER")) == told
-    assert taken(group(2).dial(1, 5).dial_end(1, 3, "CANCEL").dial_end(1, 4, "CANCEL").dial_end(1, 5, "ANSWER")) == told
+    story = ([("109", "101")], rings)
+    assert taken(group(3, 4).dial_end(1, 5, "ANSWER")) == story
+    assert (
+        taken(group(2).dial(1, 5).dial_end(1, 3, "CANCEL").dial_end(1, 4, "CANCEL").dial_end(1, 5, "ANSWER")) == story
+    )
     scene = group()
-    assert taken(scene.emit("Pickup", **scene.shown(5), **scene.shown(2, "Target")).dial_end(1, 5, "ANSWER")) == told
+    assert taken(scene.emit("Pickup", **scene.shown(5), **scene.shown(2, "Target")).dial_end(1, 5, "ANSWER")) == story
     scene = group().dial_end(1, 5, "ANSWER")
-    assert taken(scene.emit("Pickup", **scene.shown(5), **scene.shown(2, "Target"))) == told
+    assert taken(scene.emit("Pickup", **scene.shown(5), **scene.shown(2, "Target"))) == story
 
 
 def test_a_picker_behind_a_local_channel() -> None:

@@ -123,3 +123,49 @@ def test_a_refused_list_ends_calls_a_day_later(hours: int, state: str) -> None:
     call = scene.call()
     assert (call.state, call.outcome) == (state, "unknown" if state == "ended" else None)
     assert reasons(call) == ["disconnected", "lost"][: 1 + (state == "ended")]
+
+
+def test_local_halves_of_the_first_list_are_paired() -> None:
+    scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="300", state=UP)
+    scene.local(2, 3, "Local/101@group-0001", linked=1, optimize="No")
+    scene.new(4, "PJSIP/101-00000004", "101", linked=1, state=UP)
+    scene.events.clear()
+    for bridge, channels in {"b1": (1, 2), "b2": (3, 4)}.items():
+        for channel in channels:
+            scene.channels[channel] |= {"BridgeId": bridge, "Application": "Dial", "ChannelState": UP}
+    scene.wait(30).snapshot(1, 2, 3, 4).wait(5).leave(4, "b2").leave(3, "b2").leave(2, "b1").leave(1, "b1")
+    call = scene.hangup(4, 3, 2, 1).call()
+    assert [([p.number for p in t.parties], round(t.seconds or 0)) for t in call.conversations] == [(["100", "101"], 5)]
+
+
+def waiting_since_before() -> Scene:
+    """List a caller who has waited for 20 seconds at the first list."""
+    scene = Scene().new(1, "PJSIP/trunk-00000001", "5550101", exten="600", state=UP)
+    scene.events.clear()
+    scene.channels[1] |= {"Application": "Queue", "ApplicationData": "sales,t"}
+    scene.wait(30).snapshot(1)
+    listing = ListSnapshot("QueueStatus", 8, scene.now)
+    scene.events += [listing.start, listing.item("QueueEntry", Queue="sales", Uniqueid=uid(1), Position=1, Wait=20)]
+    scene.events += [listing.end, listing.over]
+    del scene.channels[1]["Application"], scene.channels[1]["ApplicationData"]
+    return scene.wait(5)
+
+
+def test_a_caller_of_the_first_list_waits() -> None:
+    scene = waiting_since_before()
+    assert scene.call().state == "waiting"
+    queue(scene.request(1), "QueueCallerAbandon", HoldTime=25)
+    (passage,) = queue(scene, "QueueCallerLeave").hangup(1).call().queues
+    assert (passage.outcome, passage.wait_seconds, passage.party and passage.party.number) == (
+        "abandoned",
+        25,
+        "5550101",
+    )
+    assert passage.left_at is not None
+    assert round((passage.left_at - passage.entered_at).total_seconds()) == 25
+
+
+def test_a_caller_of_the_first_list_leaves_by_key() -> None:
+    """No event of his end has his wait."""
+    scene = queue(waiting_since_before(), "QueueCallerLeave").run(1, "Goto", exten="9").hangup(1)
+    assert [(q.outcome, q.key, q.wait_seconds) for q in scene.call().queues] == [("exit_key", "9", 25)]

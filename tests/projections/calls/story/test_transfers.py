@@ -70,6 +70,22 @@ def test_attended_transfer_before_its_bridge_events() -> None:
     assert numbers(call) == [("attended", "100", "101", ["102"], "102", "answered")]
 
 
+def test_attended_transfer_to_a_caller_has_no_extension() -> None:
+    """101 talks with a caller, answers another one, and connects both: he has called nobody."""
+    scene = Scene().new(1, "SIP/trunk-00000001", "5550101", exten="101")
+    scene.ring(1, 2, "SIP/101-00000002", "101", linked=1).answer(1, 2, "b1").wait(5)
+    scene.new(3, "SIP/trunk-00000003", "5550303", exten="101").ring(3, 4, "SIP/101-00000004", "101", linked=3)
+    scene.answer(3, 4, "b2").wait(3)
+    legs = scene.shown(4, "OrigTransferer") | scene.shown(2, "SecondTransferer")
+    both = scene.shown(3, "Transferee") | scene.shown(1, "TransferTarget")
+    bridges = {"OrigBridgeUniqueid": "b2", "SecondBridgeUniqueid": "b1"}
+    scene.emit("AttendedTransfer", Result="Success", **legs, **both, **bridges, DestType="Bridge")
+    scene.link(1, 3).enter(3, "b1", swap=2).leave(4, "b2").hangup(2, 4).wait(4)
+    (transfer,) = scene.request(3).leave(3, "b1").leave(1, "b1").hangup(3, 1).call().transfers
+    assert (transfer.transferee and transfer.transferee.number, transfer.to[0].number) == ("5550303", "5550101")
+    assert (transfer.kind, transfer.number, transfer.outcome) == ("attended", None, "answered")
+
+
 def test_blonde_transfer_on_two_legs() -> None:
     scene = consultation(Scene().talk(3))
     attended(scene, 1, 3, **scene.shown(2, "Transferee"), DestType="App", DestApp="Dial").leave(1, "b").leave(
