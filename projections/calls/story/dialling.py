@@ -50,7 +50,7 @@ def begin_dial(pbx: Pbx, e: ami.DialBegin) -> None:
 
 
 def may_pick_up(leg: Leg) -> bool:
-    """Return whether a channel that is dialled may be a picker's: nobody created it by dialling."""
+    """Return whether a channel may be a picker's: it began its own call, and was not dialled."""
     return leg.kind == PERSON and not leg.is_dialled and leg.linkedids[0] == leg.unique_id
 
 

@@ -161,7 +161,7 @@ def test_a_half_of_a_local_channel_is_no_party() -> None:
     assert [(one.by.number, one.of.number) for one in call.pickups] == [("105", "102")]
 
 
-def test_a_call_back_waits_in_the_queue_for_nobody() -> None:
+def test_a_call_back_waits_in_the_queue() -> None:
     """Originate of a Local channel: one half waits in the queue, the other one dials the customer after the answer."""
     scene = Scene().local(1, 2, "Local/600@queues-0001", linked=1).dial(None, 1, "600@queues")
     scene.var(2, "MIXMONITOR_FILENAME", "/monitor/b.wav").emit("MixMonitorStart", **scene.shown(2))
