@@ -50,8 +50,8 @@ def test_ids_of_a_named_system() -> None:
 
 
 @pytest.mark.parametrize(("older", "linkedid"), [(1, "click-to-dial"), (2, uid(2))])
-def test_an_id_without_a_time_has_its_channels_age(older: int, linkedid: str) -> None:
-    """Originate's ChannelId; Asterisk compares when the channels were created."""
+def test_an_id_without_time_has_its_channels_age(older: int, linkedid: str) -> None:
+    """A program named the channel; Asterisk compares when the channels were created."""
     scene, younger = ForeignScene({uid(1): "click-to-dial"}), 3 - older
     scene.new(older, f"PJSIP/10{older}-1", f"10{older}", exten="1").wait(0.3)
     scene.new(younger, f"PJSIP/10{younger}-2", f"10{younger}", exten="1").state(1, UP).state(2, UP)
@@ -111,7 +111,7 @@ def test_a_caller_id_set_while_waiting_counts() -> None:
     assert (call.caller.number, call.caller.name, call.caller.number_at_start) == ("+49301", "Ann", "0301")
 
 
-def test_a_phone_that_the_pbx_rang_has_its_number() -> None:
+def test_a_phone_that_the_pbx_rang() -> None:
     """Originate gives the phone the caller id that the other side is to see; it counts for a caller alone."""
     scene = Scene().new(1, "PJSIP/100-00000001", "100", state=DOWN).number(1, "5550000", "Us").dial(None, 1, "100")
     unanswered = scene.state(1, RINGING).call()
@@ -142,13 +142,13 @@ def test_an_application_rings_the_callee() -> None:
         ("107", "107"),
     ],
 )
-def test_what_a_forward_names(forward: str, number: str) -> None:
+def test_a_forward_names_a_number(forward: str, number: str) -> None:
     scene = Scene().new(1, "SIP/100-00000001", "100", exten="101").ring(1, 2, "SIP/101-00000002", "101", linked=1)
     call = scene.dial_end(1, 2, "CANCEL", Forward=forward).hangup(2, 1).call()
     assert [one.to for one in call.forwards] == [number]
 
 
-def test_a_half_of_a_local_channel_is_no_party() -> None:
+def test_a_local_half_is_no_party() -> None:
     """The dialplan records, and picks up, on a half of a Local channel: the person behind it counts."""
     scene = over_a_local_channel(Scene())
     scene.var(3, "MIXMONITOR_FILENAME", "/monitor/a.wav").emit("MixMonitorStart", **scene.shown(3)).state(3, UP)
