@@ -7,7 +7,15 @@ from projections.calls.story.bridges import leave_bridge, pair_by_name, settle_c
 from projections.calls.story.call import OpenCall
 from projections.calls.story.dialling import end_rings, finish_ring
 from projections.calls.story.items import Gap, Leg
-from projections.calls.story.legs import adopt_channel, clean, drop_leg, show_number, take_extension, take_state
+from projections.calls.story.legs import (
+    OUTGOING,
+    adopt_channel,
+    clean,
+    drop_leg,
+    show_number,
+    take_extension,
+    take_state,
+)
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.queues import end_offer, finish_passage, settle_passage
 from schemas.ami import call as ami
@@ -119,6 +127,7 @@ def list_channel(pbx: Pbx, e: ami.ChannelItem) -> None:
         take_extension(pbx.homes[e.unique_id], leg, e.exten, e.context)
         take_state(leg, e.state, leg.started_at)
         leg.has_dialplan = True
+        leg.is_dialled = e.application in OUTGOING
         if e.application == "AgentLogin":
             leg.agent = pbx.homes[e.unique_id].agent = e.application_data.partition(",")[0] or e.unique_id
         if e.bridge_id:

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from schemas.call_settings import CallSettings
 from tests.projections.calls.story.scenes import MEMBER, blind, queue
-from tests.support.folding import ListSnapshot
+from tests.support.calls import CallTable
+from tests.support.folding import ListSnapshot, own
 from tests.support.scene import DOWN, HOLDING, RINGING, UP, Scene, uid
 
 
@@ -188,14 +190,16 @@ def test_an_agent_who_logged_off_calls_like_anybody() -> None:
 def test_a_list_pairs_the_halves_of_local_channels() -> None:
     """LocalBridge came before the link; the halves have one name but for the last digit."""
     scene = talk_and_end(over_a_local_channel(Scene()))
-    bridges = {1: "b1", 2: "b1", 3: "b2", 4: "b2"}
+    bridges = {1: ("b1", "Dial"), 2: ("b1", "AppDial"), 3: ("b2", "Dial"), 4: ("b2", "AppDial")}
     listing = ListSnapshot("CoreShowChannels", 7, scene.now - 5)
     items = [
-        listing.item("CoreShowChannel", **scene.shown(n), BridgeId=bridge, Application="Dial", Duration="00:00:30")
-        for n, bridge in bridges.items()
+        listing.item("CoreShowChannel", **scene.shown(n), BridgeId=bridge, Application=runs, Duration="00:00:30")
+        for n, (bridge, runs) in bridges.items()
     ]
     ends = [event for event in scene.events if event.name in {"HangupRequest", "BridgeLeave", "Hangup"}]
     scene.events = [listing.start, *items, listing.end, listing.over, *ends]
     call = scene.call()
     assert (call.complete, call.outcome, call.dialled.number) == (False, "answered", "300")
     assert [[p.number for p in talk.parties] for talk in call.conversations] == [["100", "101"]]
+    settings = own(CallSettings(trunks=("IAX2/*",)), scene.now)
+    assert CallTable().take(settings, scene.events).call().direction == "outbound"
