@@ -25,7 +25,7 @@ class Leg(Struct, omit_defaults=True):
     ``hung_up_at`` is the start of its extension h, which may run on for long before ``ended_at``.
 
     ``other`` is the other half of a Local channel. ``bridge`` is the bridge that it is in. ``agent`` is set for the
-    channel on which an agent is logged in.
+    channel on which an agent is logged in. ``dialstatus`` is DIALSTATUS at the hangup, which only CEL shows.
     """
 
     unique_id: str
@@ -65,6 +65,7 @@ class Leg(Struct, omit_defaults=True):
     conference: str = ""
     agent: str = ""
     file: str = ""
+    dialstatus: str = ""
     quality: list[float | None] = field(default_factory=list)
 
 
@@ -124,7 +125,7 @@ class Passage(Struct, omit_defaults=True):
 
     ``log`` is the passage of queue_log from which this one was made.
     ``exten`` is the caller's place in the dialplan; one who ``is_redirected`` was given another one while he
-    waited.
+    waited. ``arguments`` are those of Queue, which only CEL shows.
     """
 
     queue: str
@@ -141,6 +142,7 @@ class Passage(Struct, omit_defaults=True):
     gave_up: bool = False
     exten: str = ""
     is_redirected: bool = False
+    arguments: str = ""
     member: str = ""
     interface: str = ""
     agent: str = ""

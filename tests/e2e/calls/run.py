@@ -18,7 +18,7 @@ from services.projector.rebuild.report import lines
 from tests.e2e.asterisk import Asterisk
 from tests.e2e.calls.figures import agreed_passages, compare_statistics, ring_no_answers
 from tests.e2e.calls.scene import active_calls, channels_of, open_channels
-from tests.e2e.files import queue_log
+from tests.e2e.files import cel_csv, queue_log
 from tests.e2e.ledger import Ledger
 from tests.e2e.truth import CHANNELS
 from tests.support.billing import coverage_of
@@ -44,6 +44,7 @@ class Run:
         """Note the place in the log and in queue_log."""
         self.position = await self.ledger.caught_up(self.asterisk)
         self._length = len(await queue_log(self.asterisk))
+        self._cel_length = len(await cel_csv(self.asterisk))
         return self
 
     async def check(self) -> None:
@@ -59,6 +60,12 @@ class Run:
         assert None not in bodies, "a call lasts, though Asterisk is at rest"
         self.calls = [msgspec.convert(body, Call, strict=False) for body in bodies]
         self.queue_log = read_queue_log((await queue_log(self.asterisk))[self._length :])
+        self.cel_csv = (await cel_csv(self.asterisk))[self._cel_length :]
+        import pickle, os, time
+
+        os.makedirs("/tmp/cel", exist_ok=True)
+        with open(f"/tmp/cel/{self.asterisk.version}-{self.pbx}-{time.time():.0f}.pickle", "wb") as f:
+            pickle.dump((self.pbx, self.position, self.events, self.calls, self.cel_csv), f)
         for check in CHECKS:
             await check(self)
 
