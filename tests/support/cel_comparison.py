@@ -57,10 +57,16 @@ def is_close(one: datetime | None, other: datetime | None, seconds: float) -> bo
     return one is other if one is None or other is None else abs((one - other).total_seconds()) < seconds
 
 
+def equal_members(call: Call) -> dict[str, Any]:
+    """Return the members that are equal in both stories, by name."""
+    return {member: of(call) for member, of in EQUAL.items()}
+
+
 def unequal_members(call: Call, other: Call, seconds: float, *left_out: str) -> list[str]:
     """Return the members in which a call of CEL, ``other``, differs from that of AMI; times by ``seconds`` or more."""
-    differences = [member for member, of in EQUAL.items() if member not in left_out and of(call) != of(other)]
+    ours, theirs = equal_members(call), equal_members(other)
+    differences = [member for member in EQUAL if member not in left_out and ours[member] != theirs[member]]
     for member, of_times in TIMES.items():
-        pairs = list(zip(of_times(call), of_times(other), strict=False))
+        pairs = list(zip(of_times(call), of_times(other), strict=member not in differences))
         differences += [f"{member}: {pair}" for pair in pairs if not is_close(*pair, seconds)]
     return differences

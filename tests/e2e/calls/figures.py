@@ -45,7 +45,7 @@ def agreed_passage(ours: StoryPassage, theirs: Passage) -> Passage:
     """Return one passage. Fails if story and queue_log differ."""
     if ours.outcome == "unknown" and theirs.outcome == "abandoned":
         theirs.outcome = "unknown"
-    if theirs.second_end == (ours.ended_by, ours.talk_seconds):
+    if theirs.second_end is not None and theirs.second_end == (ours.ended_by, ours.talk_seconds):
         theirs.ended_by, theirs.talk_seconds = theirs.second_end
     if ours.ended_by == "transfer" != theirs.ended_by and (ours.talk_seconds or 0) <= (theirs.talk_seconds or 0) + 1:
         theirs.ended_by, theirs.talk_seconds = "transfer", ours.talk_seconds  # type: ignore[assignment]

@@ -109,6 +109,7 @@ def end_queue(pbx: Pbx, call: OpenCall, leg: Leg, e: CelEvent) -> None:
             passage.completed_at = e.at
         elif not passage.outcome:
             passage.left_at, passage.gave_up = e.at, True
+            passage.arguments = passage.arguments or e.app_data
             left = time_over(passage)
             if e.exten not in {"h", passage.exten}:
                 finish_passage(passage, "unknown", e.at)  # by a key, or by AMI's Redirect

@@ -134,7 +134,7 @@ def end_late_ring(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
 
 
 def free_half(pbx: Pbx, call: OpenCall, leg: Leg) -> None:
-    """Note that nobody dialled a half of a Local channel: it enters a bridge as a person's consultation.
+    """Note that no channel dialled a half of a Local channel: it enters a bridge as a person's consultation.
 
     Rings beyond it come from the person in that bridge, who may enter it later.
     """
