@@ -26,7 +26,7 @@ class Leg(Struct, omit_defaults=True):
 
     ``other`` is the other half of a Local channel. ``bridge`` is the bridge that it is in. ``agent`` is set for the
     channel on which an agent is logged in. ``is_stale`` is set while the channel has not been shown since the link
-    was lost.
+    was lost. ``dialstatus`` is DIALSTATUS at the hangup, which only CEL shows.
     """
 
     unique_id: str
@@ -67,6 +67,7 @@ class Leg(Struct, omit_defaults=True):
     agent: str = ""
     file: str = ""
     is_stale: bool = False
+    dialstatus: str = ""
     quality: list[float | None] = field(default_factory=list)
 
 
@@ -126,7 +127,7 @@ class Passage(Struct, omit_defaults=True):
 
     ``log`` is the passage of queue_log from which this one was made.
     ``exten`` is the caller's place in the dialplan; one who ``is_redirected`` was given another one while he
-    waited.
+    waited. ``arguments`` are those of Queue, which only CEL shows.
     """
 
     queue: str
@@ -143,6 +144,7 @@ class Passage(Struct, omit_defaults=True):
     gave_up: bool = False
     exten: str = ""
     is_redirected: bool = False
+    arguments: str = ""
     member: str = ""
     interface: str = ""
     agent: str = ""

@@ -1,7 +1,7 @@
 """A rehearsal of UpdateConfig in another file, before Asterisk writes the real one (main/config.c, Asterisk 16 and 22).
 
-Asterisk reads ``[name](+)``, but never writes it. If the section is in another file than the added lines, Asterisk
-writes these lines into their file below whatever section is the last one there. GetConfig does not show that.
+Asterisk reads ``[name](+)``, but never writes it. The section may be in another file than the lines that it adds. Then
+Asterisk writes these lines below the last section of their own file. GetConfig does not show that.
 """
 
 from collections.abc import Sequence

@@ -12,17 +12,19 @@ from projections.engine.headers import headers_of
 from projections.engine.subscriptions import event_names_of
 from schemas.calls import Call
 from schemas.log import RecordedEvent
-from services.log.read import read_events, recorded_event
+from services.log.read import head_position, read_events, recorded_event
 from services.projector.rebuild.diff import differences
 from services.projector.rebuild.report import lines
 from tests.e2e.asterisk import Asterisk
+from tests.e2e.calls.cel import SETTINGS, calls_of_cel, check_cel_calls, ended_channels, lines_of_cel
 from tests.e2e.calls.figures import agreed_passages, compare_statistics, ring_no_answers
 from tests.e2e.calls.scene import active_calls, channels_of, open_channels
-from tests.e2e.files import queue_log
+from tests.e2e.files import cel_csv, queue_log
 from tests.e2e.ledger import Ledger
 from tests.e2e.truth import CHANNELS
 from tests.support.billing import coverage_of
 from tests.support.folding import FoldSpec
+from tests.support.polling import present
 from tests.support.queue_log_truth import read_queue_log
 from tests.support.recorded_events import cut
 
@@ -41,9 +43,10 @@ class Run:
         self.asterisk, self.ledger, self.pbx = asterisk, ledger, pbx
 
     async def start(self) -> Self:
-        """Note the place in the log and in queue_log."""
+        """Note the place in the log, in queue_log and in the file of CEL."""
         self.position = await self.ledger.caught_up(self.asterisk)
         self._length = len(await queue_log(self.asterisk))
+        self._cel_length = len(await cel_csv(self.asterisk))
         return self
 
     async def check(self) -> None:
@@ -53,7 +56,7 @@ class Run:
         async with self.ledger.connection.transaction(isolation="repeatable_read"):
             rows = await self.ledger.rows(ROWS, self.pbx)
             until = await self.ledger.connection.fetchval(FOLDED)
-            self.events = await self._events(until)
+            self.events = await self._events(until, event_names_of(CALLS))
         self.rows = {row["linkedid"]: msgspec.json.decode(row["body"] or "null") for row in rows}
         bodies = [self.rows[row["linkedid"]] for row in rows if row["is_told"] and row["number"] > self.position]
         assert None not in bodies, "a call lasts, though Asterisk is at rest"
@@ -62,12 +65,21 @@ class Run:
         for check in CHECKS:
             await check(self)
 
-    async def _events(self, until: int) -> list[RecordedEvent]:
-        names = sorted(event_names_of(CALLS))
+    async def cel_events(self) -> list[RecordedEvent]:
+        """Return the events CEL of the run."""
+        until = await head_position(self.ledger.connection)
+        return await self._events(until, {"CEL"}, self.position)
+
+    async def cel_lines(self) -> list[RecordedEvent]:
+        """Return the lines of the run in Asterisk's file of CEL."""
+        return lines_of_cel(self.pbx, (await cel_csv(self.asterisk))[self._cel_length :])
+
+    async def _events(self, until: int, names: frozenset[str] | set[str], after: int = 0) -> list[RecordedEvent]:
         events: list[RecordedEvent] = []
-        while not events or events[-1].position < until:
-            after = events[-1].position if events else 0
-            events += map(recorded_event, await read_events(self.ledger.connection, after, until, names))
+        while after < until:
+            rows = await read_events(self.ledger.connection, after, until, sorted(names))
+            events += map(recorded_event, rows)
+            after = events[-1].position
         return [event for event in events if event.name in names]
 
     @cached_property
@@ -111,6 +123,24 @@ async def check_records(run: Run) -> None:
             coverage_of(record, call, run.calls)
 
 
+async def check_cel(run: Run) -> None:
+    """CEL alone, by AMI's event or from its file, gives the calls that AMI has from start to end.
+
+    Its fold gets no list: it lacks the items that give a call to AMI. Lines of CEL may come after the last Hangup.
+    """
+    whole = [call for call in run.calls if call.complete]
+    settings = [event for event in run.events if event.name in SETTINGS]
+    channels = {leg.unique_id for call in whole for leg in call.legs}
+    for read in (run.cel_events, run.cel_lines):
+
+        async def whole_lines(read: Callable[[], Awaitable[list[RecordedEvent]]] = read) -> list[RecordedEvent] | None:
+            events = await read()
+            return events if channels <= ended_channels(events) else None
+
+        cel = await present(whole_lines, "CEL has the ends of all channels")
+        check_cel_calls(whole, calls_of_cel(run.pbx, [*settings, *cel]))
+
+
 async def check_figures(run: Run) -> None:
     """Passages, and the figures of queues and agents, are those of queue_log."""
     passages = agreed_passages(run.calls, run.by_id, run.queue_log)
@@ -126,5 +156,6 @@ CHECKS: tuple[Callable[[Run], Awaitable[None]], ...] = (
     check_open_calls,
     check_records,
     check_figures,
+    check_cel,
 )
-"""Each fails with what differs. A comparison with CEL belongs at the end."""
+"""Each fails with what differs."""

@@ -3,9 +3,10 @@
 from projections.calls.story import bridges
 from projections.calls.story.call import OpenCall
 from projections.calls.story.cel.queues import connect_caller, name_member
-from projections.calls.story.cel.rings import answer_ring
+from projections.calls.story.cel.rings import accept_call, answer_ring, free_half
 from projections.calls.story.cel.shapes import shape
-from projections.calls.story.items import PERSON, Leg
+from projections.calls.story.items import LOCAL, PERSON, Leg
+from projections.calls.story.legs import OUTGOING
 from projections.calls.story.pbx import Pbx
 from schemas.ami import call as ami
 from schemas.ami.cel import CelEvent
@@ -31,9 +32,13 @@ def enter_bridge(pbx: Pbx, e: CelEvent) -> None:
         facts["bridge_type"] = "agent_hold"
     if not is_holding:
         connect_caller(pbx, call, leg, e)
+    if leg.kind == LOCAL and leg.is_dialled and e.application not in OUTGOING:
+        free_half(pbx, call, leg)
     bridges.enter_bridge(pbx, shape(ami.BridgeEnter, e, **facts))
     call = pbx.homes[e.unique_id]
     answer_ring(pbx, call, leg, e.at)
+    if e.application == "AppDial":
+        accept_call(pbx, call, leg, e.at)
     name_member(pbx, call)
 
 

@@ -2,8 +2,15 @@
 
 from projections.calls.story import bridges, channels, dialplan, endings, recordings
 from projections.calls.story.call import OpenCall
-from projections.calls.story.cel.queues import end_queue, settle_passage, start_queue
-from projections.calls.story.cel.rings import answer_ring, begin_ring, correct_rings, mark_originated, refuse_ring
+from projections.calls.story.cel.queues import end_queue, follow_queue, settle_passage, start_queue
+from projections.calls.story.cel.rings import (
+    answer_ring,
+    begin_ring,
+    correct_rings,
+    end_late_ring,
+    mark_originated,
+    refuse_ring,
+)
 from projections.calls.story.cel.shapes import shape
 from projections.calls.story.items import Leg
 from projections.calls.story.legs import OUTGOING, UP, show_number, take_extension
@@ -28,6 +35,7 @@ def take_facts(pbx: Pbx, call: OpenCall, leg: Leg, e: CelEvent) -> None:
     if e.application == "VoiceMail" and leg.app_data != e.app_data:
         leg.app_data = e.app_data
         recordings.send_to_voicemail(pbx, leg, shape(NewExten, e, application=e.application, app_data=e.app_data))
+    follow_queue(pbx, call, leg, e)
     if e.user_field and e.user_field != call.user_field and caller_of(call) is leg:
         call.user_field, changed = e.user_field, True
     if e.account_code and e.account_code != leg.account_code:
@@ -65,6 +73,8 @@ def hang_up(pbx: Pbx, e: CelEvent) -> None:
     settle_passage(call, leg, e, hung_up=by is leg)
     if by is leg:
         refuse_ring(pbx, call, leg, details.hangupcause, e.at)
+    end_late_ring(pbx, call, leg, e.at)
+    leg.dialstatus = details.dialstatus
     cancelled_at = correct_rings(call, leg, details.dialstatus, e.at)
     if by is not None and by.requested_at is None:
         # Where the extension h ran, the rings that the hangup cancelled have its time.
@@ -97,11 +107,8 @@ def end_linkedid(pbx: Pbx, e: CelEvent) -> None:
 
 def start_application(pbx: Pbx, e: CelEvent) -> None:
     """Take an application that cel.conf logs."""
-    leg = pbx.legs[e.unique_id]
-    if e.exten != "h":
-        settle_passage(pbx.homes[e.unique_id], leg, e, hung_up=False)
     if e.application == "Queue":
-        start_queue(pbx, leg, e)
+        start_queue(pbx, pbx.legs[e.unique_id], e)
 
 
 def end_application(pbx: Pbx, e: CelEvent) -> None:

@@ -3,7 +3,7 @@
 CEL names neither members nor reasons: a passage is answered or abandoned, its time was over, or it is `unknown`.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from projections.calls.call_records import endpoint_of
 from projections.calls.story import queues
@@ -31,10 +31,56 @@ def name_queue(call: OpenCall, ring: Ring) -> None:
         ring.queue = passage.queue
 
 
+def follow_queue(pbx: Pbx, call: OpenCall, leg: Leg, e: CelEvent) -> None:
+    """Take what each line shows of a caller's passage: his application, its arguments, and his place in the dialplan.
+
+    One who hangs up later than that has not abandoned the queue. Asterisk writes no line between two runs of Queue.
+    """
+    passage = waiting_passage(call, leg.unique_id)
+    if passage is None or e.exten == "h":
+        return
+    is_in_queue = e.application == "Queue" and passage.left_at is None
+    if passage.left_at is not None and (e.exten != passage.exten or e.application not in {"", "Queue"}):
+        finish_passage(passage, "unknown", passage.left_at)
+    elif is_in_queue and e.app_data != passage.arguments and queue_of(e) and passage.arguments:
+        left = time_over(passage)
+        is_over = left is not None and left <= e.at
+        at = left if left is not None and is_over else e.at
+        finish_passage(passage, "timeout" if is_over else "unknown", at)
+        join(pbx, leg, e, at)
+
+
 def start_queue(pbx: Pbx, leg: Leg, e: CelEvent) -> None:
-    """Begin a passage."""
-    queue = e.app_data.partition(",")[0]
-    queues.join_queue(pbx, shape(ami.QueueCallerJoin, e, unique_id=leg.unique_id, queue=queue))
+    """Begin a passage, unless the channel has taken the place of a leg that waited there."""
+    passage = waiting_passage(pbx.homes[leg.unique_id], leg.unique_id)
+    if passage is None or passage.left_at is not None or passage.queue != queue_of(e):
+        join(pbx, leg, e, e.at)
+    else:
+        passage.exten, passage.arguments = e.exten, e.app_data
+
+
+def join(pbx: Pbx, leg: Leg, e: CelEvent, at: datetime) -> None:
+    """Begin a passage at a time."""
+    facts = {"unique_id": leg.unique_id, "queue": queue_of(e), "exten": e.exten}
+    queues.join_queue(pbx, shape(ami.QueueCallerJoin, e, **facts, at=at))
+    passage = waiting_passage(pbx.homes[leg.unique_id], leg.unique_id)
+    if passage is not None:
+        passage.arguments = e.app_data
+
+
+def take_place(call: OpenCall, channel: str) -> None:
+    """Continue the passage of a leg whose place in the queue a transferee has taken; he has only one there."""
+    waiting = [passage for passage in call.passages if passage.channel == channel and not passage.outcome]
+    for passage in waiting[:1]:
+        passage.left_at, passage.gave_up = None, False
+    for passage in waiting[1:]:
+        if passage.queue == waiting[0].queue:
+            call.passages.remove(passage)
+
+
+def queue_of(e: CelEvent) -> str:
+    """Return the queue in the arguments of Queue."""
+    return e.app_data.partition(",")[0]
 
 
 def connect_caller(pbx: Pbx, call: OpenCall, leg: Leg, e: CelEvent) -> None:
@@ -63,10 +109,19 @@ def end_queue(pbx: Pbx, call: OpenCall, leg: Leg, e: CelEvent) -> None:
             passage.completed_at = e.at
         elif not passage.outcome:
             passage.left_at, passage.gave_up = e.at, True
-            seconds = timeout_of(e.app_data)
-            if seconds and e.at - passage.entered_at >= timedelta(seconds=seconds):
+            passage.arguments = passage.arguments or e.app_data
+            left = time_over(passage)
+            if e.exten not in {"h", passage.exten}:
+                finish_passage(passage, "unknown", e.at)  # by a key, or by AMI's Redirect
+            elif left is not None and left <= e.at:
                 finish_passage(passage, "timeout", e.at)
         pbx.touch(call, e.at)
+
+
+def time_over(passage: Passage) -> datetime | None:
+    """Return when the time of a passage is over, None if it has no limit."""
+    seconds = timeout_of(passage.arguments)
+    return passage.entered_at + timedelta(seconds=seconds) if seconds else None
 
 
 def timeout_of(data: str) -> int:

@@ -16,6 +16,11 @@ from projections.calls.story.pbx import Pbx
 BY_CAUSE = {3: "unavailable", 17: "busy", 20: "unavailable", 34: "congestion"}
 """Outcomes of a ring by the cause with which the phone hung up; any other cause is `no_answer`."""
 
+REFUSALS = {"DONTCALL", "TORTURE"}
+"""DIALSTATUS of a dialler whom the phone's person refused in a screening (app_dial.c, options p and P)."""
+FAILURES = {"NOANSWER", "BUSY", "CONGESTION", "CHANUNAVAIL", *REFUSALS}
+"""DIALSTATUS of a dial that ended by itself."""
+
 
 def begin_ring(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
     """Begin the ring of a channel, and guess who dialled it."""
@@ -61,6 +66,14 @@ def answer_ring(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
         pbx.touch(call, at)
 
 
+def accept_call(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
+    """End the ring of a phone when Dial connects it, which may be after an acceptance menu or a screening."""
+    ring = pbx.ring_of(call, leg.unique_id)
+    has_talked = any(leg.unique_id in talk.persons and talk.started_at < at for talk in call.talks)
+    if ring is not None and ring.outcome == "answered" and ring.ended_at == leg.answered_at and not has_talked:
+        finish_ring(ring, "answered", at)
+
+
 def mark_originated(call: OpenCall, leg: Leg) -> None:
     """Note on a channel that the PBX dialled it, and no channel; its ring began with it."""
     leg.is_dialled = leg.is_originated = True
@@ -90,14 +103,45 @@ def correct_rings(call: OpenCall, leg: Leg, status: str, at: datetime) -> dateti
     it, a dialler who stayed for more than a second did not cancel them.
     """
     rings = [ring for ring in call.rings if leg.unique_id in {ring.dialler, ring.source} and ring.ended_at is not None]
+    if status in REFUSALS:
+        refuse_answer(call, rings, at)
     last = max((ring.ended_at for ring in rings if ring.ended_at is not None), default=at)
     for ring in rings:
         assert ring.ended_at is not None
         is_earlier = last - ring.ended_at > MOMENT or any(is_after(other, ring) for other in rings)
-        has_time_over = at - last > MOMENT if not status else status == "NOANSWER"
+        # A person's own status is of his dial to a Local channel, whose other half dialled the phone.
+        failures = FAILURES if ring.dialler == leg.unique_id else {"NOANSWER"}
+        has_time_over = at - last > MOMENT if not status else status in failures
         if ring.outcome == "cancelled" and (is_earlier or has_time_over):
             ring.outcome = "no_answer"
     return last if status == "CANCEL" and rings else None
+
+
+def refuse_answer(call: OpenCall, rings: list[Ring], at: datetime) -> None:
+    """End the last ring as refused: that phone was up, but its person let the dialler not talk with him."""
+    for ring in reversed(rings):
+        if ring.outcome == "answered" and not any(ring.to in talk.persons for talk in call.talks):
+            finish_ring(ring, "refused", call.legs[ring.to].ended_at or at)
+            return
+
+
+def end_late_ring(pbx: Pbx, call: OpenCall, leg: Leg, at: datetime) -> None:
+    """End the ring of a phone whose dialler has hung up in an earlier line; his DIALSTATUS is that of this ring."""
+    ring = pbx.ring_of(call, leg.unique_id)
+    dialler = call.legs.get(ring.dialler) if ring is not None else None
+    if ring is not None and ring.ended_at is None and dialler is not None and dialler.dialstatus in FAILURES:
+        finish_ring(ring, "no_answer", at)
+
+
+def free_half(pbx: Pbx, call: OpenCall, leg: Leg) -> None:
+    """Note that no channel dialled a half of a Local channel: it enters a bridge as a person's consultation.
+
+    Rings beyond it come from the person in that bridge, who may enter it later.
+    """
+    leg.is_dialled, leg.dialler, leg.source = False, "", ""
+    for ring in call.rings:
+        if ring.ended_at is None and ring.dialler == leg.other:
+            ring.source = pbx.legs[ring.to].source = ""
 
 
 def is_after(other: Ring, ring: Ring) -> bool:

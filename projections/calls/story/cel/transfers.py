@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from projections.calls.story import holds, transfers
+from projections.calls.story.cel.queues import take_place
 from projections.calls.story.cel.rings import forward_ring
 from projections.calls.story.cel.shapes import real_id, shape
 from projections.calls.story.legs import RINGING, UP
@@ -45,6 +46,7 @@ def transfer_attended(pbx: Pbx, e: CelEvent) -> None:
     if e.peer and not details.bridge1_id and not details.bridge2_id:
         complete_old_transfer(pbx, e)
         return
+    transferee = real_id(details.transferee_channel_uniqueid)
     target = real_id(details.transfer_target_channel_uniqueid)
     is_up = target not in pbx.legs or pbx.legs[target].answered_at is not None
     transfers.transfer_attended(
@@ -59,12 +61,14 @@ def transfer_attended(pbx: Pbx, e: CelEvent) -> None:
             bridge_id=real_id(details.bridge1_id),
             second_unique_id=real_id(details.channel2_uniqueid),
             second_bridge_id=real_id(details.bridge2_id),
-            transferee_unique_id=real_id(details.transferee_channel_uniqueid),
+            transferee_unique_id=transferee,
             target_unique_id=target,
             target_channel=real_id(details.transfer_target_channel_name),
             target_state=UP if is_up else RINGING,
         ),
     )
+    if details.app and (call := pbx.homes.get(transferee)) is not None:
+        take_place(call, transferee)
 
 
 def complete_old_transfer(pbx: Pbx, e: CelEvent) -> None:

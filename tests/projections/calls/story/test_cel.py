@@ -72,40 +72,6 @@ def test_a_hangup_without_json_has_its_cause() -> None:
     assert ([r.outcome for r in call.rings], call.outcome) == (["busy"], "busy")
 
 
-@pytest.mark.parametrize(
-    ("cause", "by", "status", "outcome"),
-    [
-        (26, 0, "ANSWER", "elsewhere"),
-        (0, 0, "NOANSWER", "no_answer"),
-        (0, 0, "CANCEL", "cancelled"),
-        (17, 2, "BUSY", "busy"),
-        (20, 2, "CHANUNAVAIL", "unavailable"),
-        (34, 2, "CONGESTION", "congestion"),
-        (21, 2, "NOANSWER", "no_answer"),
-    ],
-)
-def test_a_ring_ends_by_its_cause(cause: int, by: int, status: str, outcome: str) -> None:
-    call = CelScene().ring().wait(2).end(2, by=by, cause=cause).end(1, by=1, status=status).call()
-    assert [ring.outcome for ring in call.rings] == [outcome]
-
-
-def test_a_dialler_who_goes_on_cancelled_nothing() -> None:
-    scene = CelScene().ring().wait(2).end(2, cause=0).wait(3)
-    scene.start(3, "PJSIP/102-00000003", "102", linked=1).wait(2).end(3, cause=0)
-    # The extension h runs for three seconds, and HANGUP comes after it.
-    call = scene.wait(3).end(1, by=1, status="CANCEL").call()
-    assert [ring.outcome for ring in call.rings] == ["no_answer", "cancelled"]
-    assert call.hangup is not None
-    assert (call.outcome, call.hangup.by, call.hangup.at) == ("cancelled", "caller", call.rings[1].ended_at)
-
-
-def test_a_ring_without_dialstatus_ends_by_time() -> None:
-    """Asterisk 1.8 has no details of a hangup."""
-    for seconds, outcome in ((0, "cancelled"), (3, "no_answer")):
-        scene = CelScene().ring().wait(2).emit("HANGUP", 2).wait(seconds).emit("HANGUP", 1)
-        assert [ring.outcome for ring in scene.call().rings] == [outcome]
-
-
 def test_a_long_extension_h_hides_no_hangup() -> None:
     call = CelScene().talk(5).leave(2, "b").leave(1, "b").end(2, by=2).wait(3).end(1, by=2, status="ANSWER").call()
     assert call.hangup is not None
@@ -127,43 +93,6 @@ def test_a_recording_has_its_file() -> None:
     assert (recording.path, recording.party.number) == ("/rec/1.wav", "100")
     assert recording.ended_at is not None
     assert (recording.ended_at - recording.started_at).total_seconds() == pytest.approx(4, abs=0.01)
-
-
-def queued(seconds: float) -> CelScene:
-    """Let 100 wait in the queue ``sales``, which rings 101, of a system whose cel.conf logs Queue."""
-    scene = CelScene().start(1, "PJSIP/100-00000001", "100", exten="600").emit("ANSWER", 1)
-    scene.run(1, "Queue", "sales,t,,,25").emit("APP_START", 1).wait(1)
-    return scene.start(2, "PJSIP/101-00000002", "101", linked=1).run(2, "AppQueue").wait(seconds)
-
-
-def test_an_answered_passage_has_wait_and_talk() -> None:
-    scene = queued(6).emit("ANSWER", 2).enter(2, "b").enter(1, "b").wait(9).leave(2, "b").leave(1, "b")
-    call = scene.emit("APP_END", 1).end(2, by=2).end(1, by=2).call()
-    (passage,) = call.queues
-    assert (passage.queue, passage.outcome, passage.wait_seconds) == ("sales", "answered", 7)
-    assert passage.talk_seconds == pytest.approx(9, abs=0.01)
-    assert (passage.agent and passage.agent.name, [ring.queue for ring in call.rings]) == ("PJSIP/101", ["sales"])
-    assert [party.role for party in call.parties] == ["caller", "agent"]
-
-
-def test_a_caller_who_hangs_up_abandoned() -> None:
-    call = queued(4).emit("APP_END", 1).end(2).end(1, by=1, status="CANCEL").call()
-    assert [(p.outcome, p.wait_seconds) for p in call.queues] == [("abandoned", 5)]
-    assert call.outcome == "abandoned"
-
-
-def test_a_passage_of_its_whole_time_timed_out() -> None:
-    """Asterisk 22 logged APP_END 8 ms after the timeout."""
-    call = queued(24.008).end(2).emit("APP_END", 1).run(1, "", "").wait(2).end(1, by=1).call()
-    assert [(p.outcome, p.wait_seconds) for p in call.queues] == [("timeout", 25)]
-    assert call.outcome == "timeout"
-
-
-def test_a_caller_who_stays_left_for_unknown_reasons() -> None:
-    scene = queued(4).end(2).emit("APP_END", 1).run(1, "VoiceMail", "100@default").emit("APP_START", 1).wait(8)
-    call = scene.end(1, by=1).call()
-    assert [(p.outcome, p.wait_seconds) for p in call.queues] == [("unknown", 5)]
-    assert [mail.mailbox for mail in call.voicemails] == ["100@default"]
 
 
 def test_the_last_user_field_of_the_caller_counts() -> None:
