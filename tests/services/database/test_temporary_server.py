@@ -1,6 +1,7 @@
 """The servers of tests: none is taken for abandoned while another run creates or removes it."""
 
 import fcntl
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -54,13 +55,13 @@ def folders(parent: Path) -> list[Path]:
 
 
 def test_a_folder_is_made_under_the_lock(parent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    create = database.tempfile.mkdtemp
+    create = tempfile.mkdtemp
 
-    def create_under_lock(**options: str) -> str:
+    def create_under_lock(*, prefix: str, dir: Path) -> str:  # noqa: A002 - the name of mkdtemp's parameter
         assert not is_free(lock_of(parent))
-        return create(**options)
+        return str(create(prefix=prefix, dir=dir))
 
-    monkeypatch.setattr(database.tempfile, "mkdtemp", create_under_lock)
+    monkeypatch.setattr(tempfile, "mkdtemp", create_under_lock)
     with database.temporary_server():
         assert is_free(lock_of(parent)), "others may start theirs"
         assert len(folders(parent)) == 1
