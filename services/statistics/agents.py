@@ -15,7 +15,8 @@ FIGURES = (
 TABLES = {HOUR: "agent_hours", QUARTER: "agent_quarters", None: "agent_quarters"}
 
 # Sessions are cut at the edges of buckets; what lasts counts until now. Overlapping ones of an agent count once, pauses
-# once altogether (reason NULL) and once for each reason. The other CTEs are those of the queues.
+# once altogether (reason NULL) and once for each reason. A login of app_agent_pool has the agent's id. It counts for
+# the name that the agent had then. The other CTEs are those of the queues.
 SQL = """
 WITH facts AS (
     SELECT s.pbx, s.agent AS name, s.at, s.offered, s.answered, s.ring_no_answers, s.transferred, s.talk_milliseconds,
@@ -35,9 +36,10 @@ WITH facts AS (
     FROM agent_sessions s
     LEFT JOIN LATERAL (
         SELECT name FROM agent_names n
-        WHERE n.pbx = s.pbx AND n.agent = s.agent AND (n.ended_at IS NULL OR n.ended_at > s.started_at)
+        WHERE s.kind = 'login' AND s.queue = '' AND n.pbx = s.pbx AND n.agent = s.agent
+          AND (n.ended_at IS NULL OR n.ended_at > s.started_at)
         ORDER BY n.number LIMIT 1
-    ) AS n ON s.kind = 'login' AND s.queue = ''
+    ) AS n ON true
     WHERE tstzrange(s.started_at, s.ended_at)
           && tstzrange({since}::timestamptz, greatest({since}::timestamptz,
                                                       least({until}::timestamptz, {now}::timestamptz))){of_sessions}

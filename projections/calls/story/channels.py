@@ -13,6 +13,7 @@ from projections.calls.story.legs import (
 )
 from projections.calls.story.pbx import Pbx
 from schemas.ami import call as ami
+from schemas.ami.channel import Rename
 
 
 def begin_channel(pbx: Pbx, e: ami.Newchannel) -> None:
@@ -74,7 +75,7 @@ def change_account(pbx: Pbx, e: ami.NewAccountCode) -> None:
         pbx.touch(call, e.at)
 
 
-def rename_channel(pbx: Pbx, e: ami.ChannelRename) -> None:
+def rename_channel(pbx: Pbx, e: Rename) -> None:
     """Take a channel's new name, but not those that a masquerade gives for a moment."""
     leg = pbx.legs.get(e.unique_id)
     if leg is not None and e.new_name and not e.new_name.endswith(("<MASQ>", "<ZOMBIE>")):

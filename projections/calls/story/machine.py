@@ -25,7 +25,7 @@ from projections.calls.story.queue_log import LINES, START
 from schemas.ami import call as ami
 from schemas.ami.cdr import Cdr
 from schemas.ami.cel import NAME, OLD_NAMES, CelEvent
-from schemas.ami.channel import NewExten, VarSet
+from schemas.ami.channel import NewExten, Rename, VarSet
 from schemas.call_settings import CallSettingsEvent
 from schemas.cel_columns import CelColumnsEvent
 from schemas.link import LinkEvent
@@ -36,7 +36,7 @@ SHAPES: dict[str, tuple[type[Any], Callable[[Pbx, Any], None]]] = {
     "Newstate": (ami.Newstate, channels.change_state),
     "NewCallerid": (ami.NewCallerid, channels.change_callerid),
     "NewAccountCode": (ami.NewAccountCode, channels.change_account),
-    "Rename": (ami.ChannelRename, channels.rename_channel),
+    "Rename": (Rename, channels.rename_channel),
     "Newexten": (NewExten, dialplan.run_application),
     "VarSet": (VarSet, dialplan.set_variable),
     "HangupRequest": (ami.HangupRequest, endings.request_hangup),

@@ -57,9 +57,9 @@ def folders(parent: Path) -> list[Path]:
 def test_a_folder_is_made_under_the_lock(parent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     create = tempfile.mkdtemp
 
-    def create_under_lock(**options: str) -> str:
+    def create_under_lock(*, prefix: str, dir: Path) -> str:  # noqa: A002 - the name of mkdtemp's parameter
         assert not is_free(lock_of(parent))
-        return create(**options)
+        return str(create(prefix=prefix, dir=dir))
 
     monkeypatch.setattr(tempfile, "mkdtemp", create_under_lock)
     with database.temporary_server():
