@@ -93,20 +93,27 @@ class MachineFold(Fold):
             self._opened = OpenMachine(self.model, self._state, self._open_rows())
         return self._opened.machine
 
-    def _apply(self, event: RecordedEvent, decoded: DecodedEvent) -> None:
+    def apply(self, decoded: DecodedEvent) -> None:
+        """Take an event, and note the missing ids that it names."""
+        event = decoded.event
         taken: Input | None = self._on.get(event.name)  # type: ignore[assignment]
-        if taken is not None and event.source in taken.sources:
+        if taken is None or event.source not in taken.sources or self.error is not None:
+            return
+        try:
             shaped = decoded.convert(taken.shape)
+        except (ValueError, OverflowError) as error:
+            self.rejected.append((event.position, event.name, str(error)))
+            return
+        try:
             if taken.is_needed is not None and not taken.is_needed(shaped):
                 return
             self._inputs.append((shaped, event))
-            try:
-                opened = self._opened
-                machine = self._open() if opened is None else opened.machine
-                if missing := machine.missing(shaped):
-                    self.ids.update(missing)
-            except Exception as error:  # noqa: BLE001 (the caller reports it and stops the model)
-                self.error = event, error
+            opened = self._opened
+            machine = self._open() if opened is None else opened.machine
+            if missing := machine.missing(shaped):
+                self.ids.update(missing)
+        except Exception as error:  # noqa: BLE001 (the caller reports it and stops the model)
+            self.error = event, error
 
     def run(self) -> None:
         """Fold the events that were taken, in order."""
