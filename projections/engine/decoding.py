@@ -15,7 +15,7 @@ class DecodedEvent:
     ``subset`` must hold the headers of all shapes that are read; without it all headers are parsed.
     """
 
-    __slots__ = ("_headers", "_layout", "_shapes", "_subset", "_values", "event")
+    __slots__ = ("_first", "_headers", "_layout", "_others", "_shape", "_subset", "_values", "event")
 
     def __init__(self, event: RecordedEvent, subset: HeaderSubset | None = None) -> None:
         self.event = event
@@ -23,24 +23,36 @@ class DecodedEvent:
         self._layout: Layout | None = None
         self._values: Sequence[str] = ()
         self._headers: dict[str, Any] | None = None
-        self._shapes: dict[type[Any], Any] = {}
+        # Most events have one shape for all models.
+        self._shape: type[Any] | None = None
+        self._first: Any = None
+        self._others: dict[type[Any], Any] | None = None
 
     def convert(self, shape: type[Any]) -> Any:
         """Return the event as ``shape``. Raises ValueError if a header's value does not fit."""
-        converted = self._shapes.get(shape)
-        if converted is None:
-            layout = self._layout
-            if layout is None and self._headers is None:
-                layout = self._parse()
-            if layout is not None and (make := layout.shapers[shape]) is not None:
-                try:
-                    converted = make(self.event, self._values)
-                except msgspec.ValidationError:
-                    converted = self._converted(shape)  # its error names the header
-            else:
-                converted = self._converted(shape)
-            self._shapes[shape] = converted
-        return converted
+        if shape is self._shape:
+            return self._first
+        if self._shape is None:
+            self._first = self._make(shape)
+            self._shape = shape
+            return self._first
+        others = self._others
+        if others is None:
+            others = self._others = {}
+        if shape not in others:
+            others[shape] = self._make(shape)
+        return others[shape]
+
+    def _make(self, shape: type[Any]) -> Any:
+        layout = self._layout
+        if layout is None and self._headers is None:
+            layout = self._parse()
+        if layout is not None and (make := layout.shapers[shape]) is not None:
+            try:
+                return make(self.event, self._values)
+            except msgspec.ValidationError:
+                return self._converted(shape)  # its error names the header
+        return self._converted(shape)
 
     def _parse(self) -> Layout | None:
         event, subset = self.event, self._subset

@@ -128,16 +128,26 @@ class DerivedChange(Struct, frozen=True):
         return deleted, written
 
 
-def changes_of(derived: Derived, changed: Iterable[tuple[Any, Any]]) -> DerivedChange:
+LastParts = dict[int, tuple[Any, dict[Key, Any]]]
+"""Rows with their parts, by the identity of the row; the row is there so that no other one has its identity."""
+
+
+def changes_of(derived: Derived, changed: Iterable[tuple[Any, Any]], last: LastParts | None = None) -> DerivedChange:
     """Return what follows for a derived table from rows (before, after) of the model.
 
-    None stands for a row that does not exist.
+    None stands for a row that does not exist. ``last`` has the parts of rows as they were made: those of a row before
+    are taken out, and those of the row after are put in.
     """
+    last = {} if last is None else last
     change = DerivedChange(derived, [], [], {})
     key_of = _key_getter(derived.key)
     for before, after in changed:
         if type(derived) is Parts:
-            present, later = _ones_of(derived, before), _ones_of(derived, after)
+            made = last.pop(id(before), None)
+            present = _ones_of(derived, before) if made is None else made[1]
+            later = _ones_of(derived, after)
+            if after is not None:
+                last[id(after)] = (after, later)
             if present != later:
                 change.deleted.extend(present.keys() - later.keys())
                 change.written.extend([one for key, one in later.items() if present.get(key) != one])

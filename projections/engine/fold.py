@@ -102,9 +102,19 @@ class Fold:
         """Fold the planned events, in order."""
         if self.error is not None:
             return
+        snapshots, rows = self.state.snapshots, self.rows
         for handler, key, shaped, event in self._plan:
             try:
-                if type(handler) is GroupHandler:
+                if type(handler) is Handler and not handler.match_column and key[0] not in snapshots:
+                    # Nearly all events; `_fold_row` does the same while a snapshot is under way.
+                    before = rows.get(key)
+                    row = handler.initial(key[1:], shaped) if before is None and handler.initial is not None else before
+                    after = handler.fold(row, shaped)
+                    if after is not before:
+                        if before is None:
+                            check_key(key)
+                        self._set(key, before, after, event)
+                elif type(handler) is GroupHandler:
                     self._fold_group(handler, key, shaped, event)
                 elif handler is None:
                     self._fold_snapshot(event, shaped)
@@ -168,7 +178,10 @@ class Fold:
                 if after == before:
                     return
             after.tm_update = event.at
-            self._rows.put(key, after)
+            if self._is_plain:
+                self.rows[key] = after
+            else:
+                self._rows.put(key, after)
         self.dirty.add(key)
         self.changed = event.position
         if self._on_change is not None:

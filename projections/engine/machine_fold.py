@@ -7,7 +7,7 @@ import msgspec
 
 from projections.engine.changes import OnChange, is_unchanged
 from projections.engine.decoding import DecodedEvent
-from projections.engine.derived import rows_of
+from projections.engine.derived import LastParts, rows_of
 from projections.engine.fold import Fold
 from projections.engine.keys import check_key
 from projections.engine.machine import Machine
@@ -93,18 +93,27 @@ class MachineFold(Fold):
             self._opened = OpenMachine(self.model, self._state, self._open_rows())
         return self._opened.machine
 
-    def _apply(self, event: RecordedEvent, decoded: DecodedEvent) -> None:
+    def apply(self, decoded: DecodedEvent) -> None:
+        """Take an event, and note the missing ids that it names."""
+        event = decoded.event
         taken: Input | None = self._on.get(event.name)  # type: ignore[assignment]
-        if taken is not None and event.source in taken.sources:
+        if taken is None or event.source not in taken.sources or self.error is not None:
+            return
+        try:
             shaped = decoded.convert(taken.shape)
+        except (ValueError, OverflowError) as error:
+            self.rejected.append((event.position, event.name, str(error)))
+            return
+        try:
             if taken.is_needed is not None and not taken.is_needed(shaped):
                 return
             self._inputs.append((shaped, event))
-            try:
-                if missing := self._open().missing(shaped):
-                    self.ids.update(missing)
-            except Exception as error:  # noqa: BLE001 (the caller reports it and stops the model)
-                self.error = event, error
+            opened = self._opened
+            machine = self._open() if opened is None else opened.machine
+            if missing := machine.missing(shaped):
+                self.ids.update(missing)
+        except Exception as error:  # noqa: BLE001 (the caller reports it and stops the model)
+            self.error = event, error
 
     def run(self) -> None:
         """Fold the events that were taken, in order."""
@@ -183,9 +192,16 @@ class MachineFold(Fold):
 
     def release(self) -> OpenMachine | None:
         """Return the machine with its open rows alone, for the next batch; None if it has not been opened."""
-        if self._opened is not None:
-            self._opened.rows = self._open_rows()
-        return self._opened
+        opened = self._opened
+        if opened is not None:
+            opened.rows = self._open_rows()
+            for name, last in opened.parts.items():
+                opened.parts[name] = {one: made for one, made in last.items() if self._is_open(made[0])}
+        return opened
+
+    def parts_of(self, name: str) -> LastParts:
+        """Return the parts of open rows in one derived table, as they were last made."""
+        return {} if self._opened is None else self._opened.parts.setdefault(name, {})
 
     def _open_rows(self) -> dict[Key, Row]:
         return {key: row for key, row in self.rows.items() if self._is_open(row)}

@@ -1,5 +1,6 @@
 """Folds one batch of events into tables: reads the rows, folds, and writes rows and checkpoints."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -20,7 +21,7 @@ from services.database.notify import NotifyChannel
 from services.log.continuity import RewoundError
 from services.projector import saved_states, swap
 from services.projector.cursor import ModelCursor, StoppedError, stopping_model
-from services.projector.ended_rows import load_ended
+from services.projector.ended_rows import Fetch, load_ended
 
 SAVE_CHECKPOINTS = f"""
 WITH saved AS (
@@ -39,6 +40,9 @@ SELECT $1, $2, * FROM unnest($3::bigint[], $4::text[], $5::text[])
 ON CONFLICT DO NOTHING
 """
 
+YIELD_EVENTS = 500
+"""Between these, what PostgreSQL sends of the next batch is received."""
+
 logger = structlog.get_logger()
 
 
@@ -48,34 +52,48 @@ class BatchWriter:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
-    async def fold(
-        self, group: list[ModelCursor], rows: list[asyncpg.Record], subscriptions: Subscriptions
+    async def advance(
+        self,
+        group: list[ModelCursor],
+        rows: list[asyncpg.Record],
+        subscriptions: Subscriptions,
+        fetch: Fetch | None = None,
     ) -> dict[ModelCursor, Fold]:
-        """Fold the events in ``rows`` (of `read_events`); models that handle none of them have no fold in the result.
+        """Fold the events in ``rows`` (of `read_events`), and write rows and checkpoints in one transaction.
 
-        Raises StoppedError.
+        ``fetch`` reads over another connection, if there is one. Then PostgreSQL writes one model while another one is
+        folded. The result lacks models that handle none of the events. Raises StoppedError and RewoundError.
         """
         await self._open_machines(group)
-        folds: dict[ModelCursor, Fold] = {}
-        appliers: list[Callable[[DecodedEvent], None] | None] = [None] * len(group)
-        for row in rows:
-            event = RecordedEvent(*row)
-            subset, indexes = subscriptions.get(event.name, (None, ()))
-            decoded = DecodedEvent(event, subset)
-            for index in indexes:
-                apply = appliers[index]
-                if apply is None:
-                    fold = folds[group[index]] = _fold_of(group[index])
-                    apply = appliers[index] = fold.apply
-                apply(decoded)
-        for cursor, fold in folds.items():
-            with stopping_model(cursor, f"reading rows for {cursor.position + 1}..{rows[-1][0]}"):
-                await self._load(cursor, fold)
-            fold.run()
-            if fold.error is not None:
-                event, error = fold.error
-                raise StoppedError(cursor, f"position {event.position} ({event.name})") from error
+        folds = await _plan(group, rows, subscriptions)
+        position: int = rows[-1][0]
+        async with self._connection.transaction():
+            writing: asyncio.Future[None] = asyncio.ensure_future(_nothing())
+            try:
+                # The largest writes come first, so that the other models are folded meanwhile.
+                for cursor in sorted(folds, key=lambda cursor: cursor.model.machine is None):
+                    if fetch is None:
+                        await writing
+                    await self._fold(cursor, folds[cursor], position, fetch or self._connection.fetch)
+                    await writing
+                    writing = asyncio.ensure_future(self._write(cursor, folds[cursor], position))
+                await writing
+            finally:
+                await asyncio.gather(writing, return_exceptions=True)
+            await self.save(group, folds, position, rows[-1][6])
         return folds
+
+    async def _fold(self, cursor: ModelCursor, fold: Fold, position: int, fetch: Fetch) -> None:
+        with stopping_model(cursor, f"reading rows for {cursor.position + 1}..{position}"):
+            await _load(cursor, fold, fetch)
+        fold.run()
+        if fold.error is not None:
+            event, error = fold.error
+            raise StoppedError(cursor, f"position {event.position} ({event.name})") from error
+
+    async def _write(self, cursor: ModelCursor, fold: Fold, position: int) -> None:
+        with stopping_model(cursor, f"writing rows of {cursor.position + 1}..{position}"):
+            await self._write_rows(cursor, fold)
 
     async def _open_machines(self, group: list[ModelCursor]) -> None:
         for cursor in group:
@@ -84,31 +102,6 @@ class BatchWriter:
                 with stopping_model(cursor, f"reading the open rows at {cursor.position}"):
                     rows = table.rows(await self._connection.fetch(table.select_open))
                     cursor.opened = OpenMachine(cursor.model, cursor.state, {table.key_of(row): row for row in rows})
-
-    async def _load(self, cursor: ModelCursor, fold: Fold) -> None:
-        table = cursor.table
-        if isinstance(fold, MachineFold):
-            await load_ended(self._connection.fetch, table, fold)
-        if fold.pbxes:
-            fold.load(table.rows(await self._connection.fetch(table.select_pbx, list(fold.pbxes))), table.key_of)
-        if groups := [key for key in fold.groups if key[0] not in fold.pbxes]:
-            fold.load(
-                table.rows(await self._connection.fetch(table.select_group, *table.key_arrays(groups))), table.key_of
-            )
-        keys = [key for key in fold.keys if key[0] not in fold.pbxes]
-        if unknown := [key for key in keys if key not in cursor.recent]:
-            fold.load(table.rows(await self._connection.fetch(table.select, *table.key_arrays(unknown))), table.key_of)
-        fold.load([row for key in keys if (row := cursor.recent.get(key)) is not None], table.key_of)
-        fold.loaded = keys
-
-    async def write(
-        self, group: list[ModelCursor], folds: dict[ModelCursor, Fold], position: int, at: datetime
-    ) -> None:
-        """Write rows and checkpoints in the caller's transaction. Raises StoppedError and RewoundError."""
-        for cursor, fold in folds.items():
-            with stopping_model(cursor, f"writing rows of {cursor.position + 1}..{position}"):
-                await self._write_rows(cursor, fold)
-        await self.save(group, folds, position, at)
 
     async def save(self, group: list[ModelCursor], folds: dict[ModelCursor, Fold], position: int, at: datetime) -> None:
         """Write the checkpoints, and at intervals the saved states. Raises RewoundError if a checkpoint has moved."""
@@ -143,7 +136,9 @@ class BatchWriter:
             await self._connection.execute(table.upsert, *table.arrays(rows))
         changed = [(fold.before[key], fold.rows.get(key)) for key in fold.dirty] if table.derived else []
         for one, derived in zip(table.derived, cursor.model.derived, strict=True):
-            change = changes_of(derived, changed)
+            change = changes_of(
+                derived, changed, fold.parts_of(one.bare_name) if isinstance(fold, MachineFold) else None
+            )
             present: dict[Key, Any] = {}
             if change.differences:
                 sums = one.rows(await self._connection.fetch(one.select, *one.key_arrays(list(change.differences))))
@@ -158,6 +153,47 @@ class BatchWriter:
         """Record the events that the fold rejected."""
         logger.warning("events_unfit", model=cursor.model.name, count=len(rejected), first=rejected[0])
         await self._connection.execute(RECORD_REJECTED, cursor.model.name, cursor.schema, *zip(*rejected, strict=True))
+
+
+async def _plan(
+    group: list[ModelCursor], rows: list[asyncpg.Record], subscriptions: Subscriptions
+) -> dict[ModelCursor, Fold]:
+    """Decode the events once, and let each model plan the fold of those that it handles."""
+    folds: dict[ModelCursor, Fold] = {}
+    appliers: list[Callable[[DecodedEvent], None] | None] = [None] * len(group)
+    for number, row in enumerate(rows):
+        if number % YIELD_EVENTS == 0:
+            await asyncio.sleep(0)
+        event = RecordedEvent(*row)
+        subset, indexes = subscriptions.get(event.name, (None, ()))
+        decoded = DecodedEvent(event, subset)
+        for index in indexes:
+            apply = appliers[index]
+            if apply is None:
+                fold = folds[group[index]] = _fold_of(group[index])
+                apply = appliers[index] = fold.apply
+            apply(decoded)
+    return folds
+
+
+async def _load(cursor: ModelCursor, fold: Fold, fetch: Fetch) -> None:
+    """Load the rows that the fold needs: those that the batch before has left, and others from the tables."""
+    table = cursor.table
+    if isinstance(fold, MachineFold):
+        await load_ended(fetch, table, fold)
+    if fold.pbxes:
+        fold.load(table.rows(await fetch(table.select_pbx, list(fold.pbxes))), table.key_of)
+    if groups := [key for key in fold.groups if key[0] not in fold.pbxes]:
+        fold.load(table.rows(await fetch(table.select_group, *table.key_arrays(groups))), table.key_of)
+    keys = [key for key in fold.keys if key[0] not in fold.pbxes]
+    if unknown := [key for key in keys if key not in cursor.recent]:
+        fold.load(table.rows(await fetch(table.select, *table.key_arrays(unknown))), table.key_of)
+    fold.load([row for key in keys if (row := cursor.recent.get(key)) is not None], table.key_of)
+    fold.loaded = keys
+
+
+async def _nothing() -> None:
+    """Write nothing, before the first model."""
 
 
 def _fold_of(cursor: ModelCursor) -> Fold:

@@ -110,9 +110,7 @@ class Projector(CursorSet):
         if rows:
             if position == until and len(group) == len(self.cursors):
                 self.events.start(until, min(2 * until - behind, *[c.until for c in group]), names)
-            folds = await self._writer.fold(group, rows, subscriptions)
-            async with self._connection.transaction():
-                await self._writer.write(group, folds, position, rows[-1][6])
+            folds = await self._writer.advance(group, rows, subscriptions, self.events.fetch_beside)
             # Only now: the cursors are never ahead of what is committed.
             for cursor in group:
                 cursor.position = position

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import asyncpg
 
 from services.log.read import read_events
+from services.projector.ended_rows import Fetch
 
 STARTED = "SELECT pg_postmaster_start_time()"
 
@@ -47,6 +49,17 @@ class ReadAhead:
         if self._reader is not None and self._task is None and after < until:
             self._request = after, until, names
             self._task = asyncio.create_task(read_events(self._reader, after, until, names))
+
+    @property
+    def fetch_beside(self) -> Fetch | None:
+        """The function that reads rows beside the projector's connection; None without ``reader``."""
+        return None if self._reader is None else self._fetch
+
+    async def _fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
+        await self.reading()
+        assert self._reader is not None
+        rows: list[asyncpg.Record] = await self._reader.fetch(query, *arguments)
+        return rows
 
     async def reading(self) -> None:
         """Wait until the reading that is under way has ended."""

@@ -59,7 +59,7 @@ class CallMachine:
 
     def __init__(self) -> None:
         self._pbxes: dict[str, Spaces] = {}
-        self._coming: set[tuple[str, str]] = set()
+        self._seen: dict[str, set[str]] = {}
         self._columns: dict[str, tuple[str, ...]] = {}
         self._keys: dict[Key, OpenCall] = {}
 
@@ -88,26 +88,33 @@ class CallMachine:
 
     def missing(self, event: Any) -> Iterable[tuple[str, str]]:
         """Return (pbx, id) of ids that the event names and that no open call has, though an ended one may."""
-        members = MISSING.get(type(event))
-        if members is None:
-            if type(event) is CelColumnsEvent:
-                self._columns[event.pbx] = event.columns
+        shape, name = type(event), event.pbx
+        ids_of = MISSING.get(shape)
+        if ids_of is None:
+            if shape is CelColumnsEvent:
+                self._columns[name] = event.columns
             return ()
-        spaces = self._pbxes.get(event.pbx)
-        if type(event) is CelEvent:
-            columns = self._columns.get(event.pbx)
+        if shape is CelEvent and event.log_source == "cel_csv":
+            columns, spaces = self._columns.get(name), self._pbxes.get(name)
             event = event.arranged(spaces.columns if columns is None and spaces else columns or ())
-        named = [getattr(event, member) for member in members]
-        if spaces is not None and type(event) is ami.AgentComplete:
-            named.append(spaces.ami.served.get(late.key_of(event.queue, event.interface), ""))
-        ids: list[tuple[str, str]] = []
-        for one in named:
-            if not one or (spaces is not None and spaces.has(one)):
-                continue
-            if (event.pbx, one) not in self._coming:
-                self._coming.add((event.pbx, one))
-                ids.append((event.pbx, one))
-        return ids
+        # No event is folded between two of these calls, so an id that was seen has the same answer.
+        seen = self._seen.get(name)
+        if seen is None:
+            seen = self._seen[name] = {""}
+        unseen = [one for one in ids_of(event) if one not in seen]
+        if shape is ami.AgentComplete and (spaces := self._pbxes.get(name)) is not None:
+            unseen.append(spaces.ami.served.get(late.key_of(event.queue, event.interface), ""))
+        return self._missing_of(name, unseen, seen) if unseen else ()
+
+    def _missing_of(self, name: str, ids: list[str], seen: set[str]) -> list[tuple[str, str]]:
+        spaces = self._pbxes.get(name)
+        missing = []
+        for one in ids:
+            if one not in seen:
+                seen.add(one)
+                if spaces is None or not spaces.has(one):
+                    missing.append((name, one))
+        return missing
 
     def load(self, rows: Iterable[Row]) -> None:
         """Take ended calls of the table, for this batch."""
@@ -126,10 +133,13 @@ class CallMachine:
             spaces = self._spaces(event.pbx)
         pbx = spaces.ami
         if fold is not None:
-            if type(event) is CelEvent:
-                event = event.arranged(spaces.columns)
             source = SOURCE_OF.get(type(event))
-            fold(pbx if source is None else spaces.by_source[source], event)
+            if source is None:
+                fold(pbx, event)
+            else:
+                if source == "cel":
+                    event = event.arranged(spaces.columns)
+                fold(spaces.by_source[source], event)
         elif type(event) is LinkEvent:
             follow_link(spaces, event)
             log_calls.follow_link(spaces, event)
@@ -166,7 +176,7 @@ class CallMachine:
 
     def forget(self) -> None:
         """Forget the calls that have ended; their rows are written."""
-        self._coming.clear()
+        self._seen.clear()
         self._columns.clear()
         for spaces in self._pbxes.values():
             for pbx in spaces.all:

@@ -1,6 +1,7 @@
 """The events that the machine of the model ``calls`` folds: their shapes, their functions, the calls that they name."""
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from projections.calls.story import (
@@ -124,5 +125,10 @@ def _missing_of(shape: type[Any]) -> tuple[str, ...]:
     return tuple(name for name in names if name in shape.__struct_fields__)
 
 
-MISSING = {shape: names for shape in FOLDS if (names := _missing_of(shape))}
-"""The members of a shape that may name an ended call: whatever a fold looks up among these, `missing` returns."""
+def _getter_of(names: tuple[str, ...]) -> Callable[[Any], tuple[str, ...]]:
+    get: Callable[[Any], Any] = attrgetter(*names)
+    return get if len(names) > 1 else lambda event: (get(event),)
+
+
+MISSING = {shape: _getter_of(names) for shape in FOLDS if (names := _missing_of(shape))}
+"""The ids of a shape that may name an ended call: whatever a fold looks up among these, `missing` returns."""

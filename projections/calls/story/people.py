@@ -13,13 +13,19 @@ def caller_of(call: OpenCall) -> Leg | None:
     """Return the first channel of a person that no person dialled; one that the PBX dialled only once it is up."""
     first = None
     for leg in call.legs.values():
-        if leg.kind != PERSON or (leg.is_dialled and (leg.source or leg.answered_at is None)):
-            continue
-        if leg.is_dialled and not (leg.is_originated or leg.dialler):
+        if not is_like_caller(leg):
             continue
         if first is None or (leg.started_at, by_age(leg.unique_id)) < (first.started_at, by_age(first.unique_id)):
             first = leg
     return first
+
+
+def is_like_caller(leg: Leg) -> bool:
+    """Return whether a channel is the caller's, if none before it is."""
+    if not leg.is_dialled:
+        return leg.kind == PERSON
+    is_reached = not leg.source and leg.answered_at is not None
+    return leg.kind == PERSON and is_reached and (leg.is_originated or bool(leg.dialler))
 
 
 def persons_of(call: OpenCall) -> Iterator[tuple[str, datetime, datetime | None]]:

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from projections.calls.story.call import SOURCES, Legacy, OpenCall, by_wealth
 from projections.calls.story.pbx import Pbx
-from projections.calls.story.people import caller_of
+from projections.calls.story.people import caller_of, is_like_caller
 from projections.calls.story.row import Ended
 
 Story = OpenCall | Ended
@@ -42,7 +42,11 @@ class Spaces:
 
     def has(self, one: str) -> bool:
         """Return whether an open call has an id."""
-        return one in self.ami.homes or one in self.ami.calls or any(space.find(one) is not None for space in self.all)
+        for space in self.all:
+            # Most PBXes have all calls in the space of AMI.
+            if space.calls and (one in space.homes or one in space.calls or one in space.heirs):
+                return True
+        return False
 
     def of(self, call: OpenCall) -> Pbx:
         """Return the space of a call."""
@@ -56,7 +60,7 @@ def find_story(spaces: tuple[Pbx, ...], *ids: str) -> tuple[Pbx, Story] | None:
     """
     for one in ids:
         for space in spaces if one else ():
-            story = space.find(one) or space.ended.get(one)
+            story = space.homes.get(one) or space.calls.get(one) or space.heirs.get(one) or space.ended.get(one)
             if story is not None:
                 return space, story
     return None
@@ -68,16 +72,16 @@ def richer_story(space: Pbx, *ids: str) -> tuple[Pbx, Story] | None:
     An open story that this space has of the ids is that call's too, so it goes into it. None means that this space
     has the call. An agent's session is found by its channels alone, since callers have its linked id.
     """
-    match = find_story(space.richer, *ids[:1]) or find_story(space.richer, *ids[1:])
+    match = find_story(space.richer, *ids)
     if match is None:
         return None
     richer, story = match
     is_session = isinstance(story, OpenCall) and bool(story.agent)
     if is_session and ids[0] not in story.ids():
         return None
-    for one in ids:
+    for one in ids if space.calls and not is_session else ():
         own = space.find(one) if one else None
-        if own is not None and not own.agent and not is_session:
+        if own is not None and not own.agent:
             hand_over(space, own, richer, story)
     return match
 
@@ -116,12 +120,13 @@ def add_facts(space: Pbx, story: Story, facts: Facts) -> None:
     """
     if isinstance(story, OpenCall):
         changed = story.add_source(facts.source)
-        caller = caller_of(story) if facts.user_field or facts.account_code else None
-        if caller is not None and caller.unique_id == facts.unique_id:
-            before = (story.user_field, story.spare_account_code)
-            story.user_field = facts.user_field or story.user_field
-            story.spare_account_code = facts.account_code or story.spare_account_code
-            changed |= before != (story.user_field, story.spare_account_code)
+        user_field = facts.user_field or story.user_field
+        account_code = facts.account_code or story.spare_account_code
+        is_news = user_field != story.user_field or account_code != story.spare_account_code
+        leg = story.legs.get(facts.unique_id) if is_news else None
+        if leg is not None and is_like_caller(leg) and caller_of(story) is leg:
+            story.user_field, story.spare_account_code = user_field, account_code
+            changed = True
         if changed:
             space.dirty[story.linkedid] = None
         return

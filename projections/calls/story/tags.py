@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from projections.calls.bloom import ALL_BITS, bloom_of
@@ -10,6 +11,12 @@ from projections.calls.call_rows import CallId, CallRow, CallTag
 from projections.calls.story.items import PERSON
 
 NOT_DIGITS = re.compile(r"[^0-9]+", re.ASCII)
+
+
+@lru_cache(4096)
+def digits_of(number: str) -> str:
+    """Return the digits of a number."""
+    return number if number.isascii() and number.isdecimal() else NOT_DIGITS.sub("", number)
 
 
 def ids_of(row: CallRow) -> list[CallId]:
@@ -29,7 +36,7 @@ def tags_of(row: CallRow) -> list[CallTag]:
     values = _ended_values(row.body) if row.body is not None else _open_values(row.story or {})
     tags: dict[tuple[str, str], None] = {}
     for kind, value in values:
-        tag = NOT_DIGITS.sub("", value or "") if kind == "number" else value
+        tag = digits_of(value or "") if kind == "number" else value
         if tag:
             tags[kind, tag] = None
     for passage in row.passages:

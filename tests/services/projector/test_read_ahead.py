@@ -8,6 +8,7 @@ import pytest
 
 from services.database.connection import connect
 from services.database.errors import DATABASE_ERRORS
+from services.log.read import READ
 from services.projector.projector import Projector
 from tests.support.note_model import NoteWriter, note_rows, notes
 
@@ -17,14 +18,15 @@ class Reader:
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self.connection = connection
-        self.ranges: list[tuple[int, int]] = []
+        self.ranges: list[tuple[Any, ...]] = []
 
     async def fetchval(self, query: str) -> Any:
         return await self.connection.fetchval(query)
 
-    async def fetch(self, query: str, after: int, until: int, *more: Any) -> Any:
-        self.ranges.append((after, until))
-        return await self.connection.fetch(query, after, until, *more)
+    async def fetch(self, query: str, *arguments: Any) -> Any:
+        if query == READ:
+            self.ranges.append(arguments[:2])
+        return await self.connection.fetch(query, *arguments)
 
 
 async def projector_with(connection: asyncpg.Connection, reader: Any) -> Projector:
@@ -76,10 +78,11 @@ async def test_an_error_of_the_reader_ends_the_batch(
     reader = await connect(url, search_path="model, ledger")
     await writer.write_notes("a", "b", "a", "c")
     projector = await projector_with(connection, reader)
-    reader.terminate()
     assert await projector.advance(2) == 2
+    reader.terminate()
     with pytest.raises(DATABASE_ERRORS):
         await projector.advance(2)
+    await projector.close()
     assert await note_rows(connection, "model.notes") == {"a": (1, 1), "b": (1, 1)}
 
 
