@@ -92,7 +92,7 @@ def _ones_of(parts: Parts, row: Any) -> dict[Key, Any]:
 
 @cache
 def _key_getter(columns: tuple[str, ...]) -> Callable[[Any], Key]:
-    return attrgetter("pbx", *columns)
+    return attrgetter("pbx", *columns) if columns else lambda row: (row.pbx,)
 
 
 class DerivedChange(Struct, frozen=True):

@@ -213,14 +213,27 @@ def test_a_model_without_machine_has_derived_tables_too() -> None:
         lambda a, b: SizeSum(a.pbx, a.times, a.size + b.size),
         lambda a, b: SizeSum(a.pbx, a.times, a.size - b.size),
     )
+
+    class Total(DerivedRow):
+        size: int = 0
+
+    totals = Sums(
+        "note_totals",
+        Total,
+        (),
+        lambda n: [Total(n.pbx, n.size)],
+        lambda a, b: Total(a.pbx, a.size + b.size),
+        lambda a, b: Total(a.pbx, a.size - b.size),
+    )
     on = {"Note": Handler(NoteEvent, by_name, add_note)}
-    model = ReadModel(name="notes", version=1, row=notes().row, key=("name",), on=on, derived=(letters, sums))
+    model = ReadModel(name="notes", version=1, row=notes().row, key=("name",), on=on, derived=(letters, sums, totals))
     assert isinstance(new_fold(model, FoldState()), Fold)
     assert not isinstance(new_fold(model, FoldState()), MachineFold)
     note = b"Event: Note\r\nName: %s\r\nSize: 2\r\n\r\n"
     spec = FoldSpec(model).when(note % b"ab", note % b"ab", note % b"c").check_derived()
     assert spec.derived["note_letters"].keys() == {("pbx", "a", "ab"), ("pbx", "b", "ab"), ("pbx", "c", "c")}
     assert {key: row.size for key, row in spec.derived["note_sizes"].items()} == {("pbx", 1): 2, ("pbx", 2): 4}
+    assert spec.derived["note_totals"] == {("pbx",): Total("pbx", 6)}
 
 
 def test_a_wrong_definition_is_refused() -> None:
