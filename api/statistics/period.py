@@ -32,7 +32,8 @@ def period(params: QueryParams, now: datetime) -> Period:
     """Return the period of a request. Raises ApiError 400."""
     word = params.word("every", *EVERY)
     every: Every = next((one for one in EVERY if one == word), "day")
-    timezone = params.text("timezone") or "UTC"
+    name = params.text("timezone")
+    timezone = "UTC" if name is None else name
     try:
         today = day_of(_as_of(params) or now, zone_of(timezone))
         since, until = params.time("from") or today[0], params.time("to") or today[1]

@@ -50,7 +50,7 @@ def begin_dial(pbx: Pbx, e: ami.DialBegin) -> None:
 
 
 def may_pick_up(leg: Leg) -> bool:
-    """Return whether a channel that is dialled may be a picker's: nobody created it by dialling."""
+    """Return whether a channel may be a picker's: it began its own call, and was not dialled."""
     return leg.kind == PERSON and not leg.is_dialled and leg.linkedids[0] == leg.unique_id
 
 
@@ -154,7 +154,7 @@ def end_dial(pbx: Pbx, e: ami.DialEnd) -> None:
         picked = last_ring_by(call, e.unique_id) if e.status == "ANSWER" and may_pick_up(leg) else None
         if picked is not None:
             pick_up(pbx, call, e.dest_unique_id, picked, e.at)
-        elif not leg.is_dialled and leg.ended_at is None and not has_picked_up(call, leg):
+        elif not (leg.dialler or leg.is_originated) and leg.ended_at is None and not has_picked_up(call, leg):
             # Its DialBegin is missing, so the channel's start is that of the ring.
             ring = Ring(e.dest_unique_id, leg.started_at)
             begin_ring(pbx, call, leg, e, ring)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from projections.calls.story.items import PERSON, Leg
-from projections.calls.story.legs import take_extension
+from projections.calls.story.legs import OUTGOING, take_extension
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.queue_log import take_line
 from projections.calls.story.queues import continue_dialplan, enter_queue, set_queue_status
@@ -11,9 +11,6 @@ from projections.calls.story.recordings import name_recording, send_to_voicemail
 from schemas.ami import call as ami
 from schemas.ami.channel import NewExten, VarSet
 from schemas.queue_log import QueueLogLine
-
-OUTGOING = {"AppDial", "AppDial2", "AppQueue"}
-"""Applications in Newexten of a dialled channel, which runs no dialplan."""
 
 
 def run_application(pbx: Pbx, e: NewExten) -> None:

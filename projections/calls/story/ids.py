@@ -1,7 +1,7 @@
 """Linked ids and unique ids: their age, by which Asterisk chooses the linked id of channels that come together.
 
-A program that begins a call may give it any id (``ChannelId`` of Originate, ``channelId`` of ARI). Then Asterisk
-compares the times at which the channels were created.
+A program that begins a call by Originate or ARI may give its channel any id. Then Asterisk compares the times at which
+the channels were created.
 """
 
 from functools import lru_cache

@@ -15,6 +15,9 @@ RINGING, UP = 5, 6
 DIALABLE = re.compile(r"[0-9*#+]+")
 """Extensions that a person can dial; s, i, t, h and names are not."""
 
+OUTGOING = {"AppDial", "AppDial2", "AppQueue"}
+"""Applications of a dialled channel, which runs no dialplan."""
+
 OLDEST, FARTHEST = 366 * 86400, 86400
 """Seconds for which a channel may have been up, and by which the PBX's clock may be ahead of Ringledger's."""
 

@@ -131,9 +131,20 @@ class Renderer:
         if not call.trunks:
             return None
         is_inbound = self.caller is not None and is_trunk(endpoint_of(self.caller.channel) or "", call.trunks)
-        first = next((r for r in call.rings if r.to in call.legs and self.counts_as_dialled(r)), None)
-        is_outbound = first is not None and is_trunk(endpoint_of(call.legs[first.to].channel) or "", call.trunks)
+        first = self.first_dialled()
+        is_outbound = first is not None and is_trunk(endpoint_of(first.channel) or "", call.trunks)
         return ("transit" if is_outbound else "inbound") if is_inbound else "outbound" if is_outbound else "internal"
+
+    def first_dialled(self) -> Leg | None:
+        """Return the first person dialled; a phone that was dialled before the link began has no ring."""
+        legs = self.call.legs
+        dialled = [(r.started_at, legs[r.to]) for r in self.call.rings if r.to in legs and self.counts_as_dialled(r)]
+        first = min(dialled, key=lambda pair: pair[0], default=None)
+        for leg in legs.values():
+            is_joined = leg.is_dialled and leg.kind == PERSON and not leg.dialler and not leg.is_originated
+            if is_joined and leg is not self.caller and (first is None or leg.started_at < first[0]):
+                first = (leg.started_at, leg)
+        return None if first is None else first[1]
 
     def counts_as_dialled(self, ring: working.Ring) -> bool:
         """Return whether a ring is a call to somebody, and not that of the caller's own phone."""

@@ -6,7 +6,7 @@ from typing import Any
 from projections.calls.story.bridges import join_conference, leave_bridge, pair_by_name, settle_component
 from projections.calls.story.endings import end_leg, lose_call
 from projections.calls.story.items import Leg, Passage
-from projections.calls.story.legs import adopt_channel, clean, show_number, take_extension, take_state
+from projections.calls.story.legs import OUTGOING, adopt_channel, clean, show_number, take_extension, take_state
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.queues import caller_behind, finish_passage, seconds
 from schemas.ami import call as ami
@@ -44,6 +44,7 @@ def list_channel(pbx: Pbx, e: ami.ChannelItem) -> None:
         take_extension(pbx.homes[e.unique_id], leg, e.exten, e.context)
         take_state(leg, e.state, leg.started_at)
         leg.has_dialplan = True
+        leg.is_dialled = e.application in OUTGOING
         if e.application == "AgentLogin":
             leg.agent = pbx.homes[e.unique_id].agent = e.application_data.partition(",")[0] or e.unique_id
         pair_by_name(pbx, pbx.legs, leg, e.at)

@@ -98,7 +98,7 @@ def asked_for(pbx: Pbx, consultation: str, side: str, first: str) -> tuple[str, 
         ids += [dialler.unique_id, dialler.other]
     for unique_id in [*ids, *([consultation] if consultation != first else [])]:
         leg = pbx.legs.get(unique_id)
-        # A person whom nobody dialled has the extension that he asked for himself.
+        # A person who was not dialled shows the extension that he asked for himself.
         is_asked = leg is not None and (leg.kind == LOCAL or leg.is_dialled or unique_id == consultation)
         if leg is not None and is_asked and leg.exten:
             return leg.exten, leg.context

@@ -6,7 +6,7 @@ from projections.calls.story.cel.queues import end_queue, settle_passage, start_
 from projections.calls.story.cel.rings import answer_ring, begin_ring, correct_rings, mark_originated, refuse_ring
 from projections.calls.story.cel.shapes import shape
 from projections.calls.story.items import Leg
-from projections.calls.story.legs import UP, show_number, take_extension
+from projections.calls.story.legs import OUTGOING, UP, show_number, take_extension
 from projections.calls.story.pbx import Pbx
 from projections.calls.story.people import caller_of
 from schemas.ami import call as ami
@@ -20,7 +20,7 @@ def take_facts(pbx: Pbx, call: OpenCall, leg: Leg, e: CelEvent) -> None:
     if e.application == "AppDial2" and not leg.is_originated:
         mark_originated(call, leg)
         changed = True
-    runs_dialplan = e.application not in dialplan.OUTGOING and (not leg.is_dialled or leg.is_originated)
+    runs_dialplan = e.application not in OUTGOING and (not leg.is_dialled or leg.is_originated)
     if runs_dialplan and take_extension(call, leg, e.exten, e.context):
         changed = True
     if e.application == "AgentLogin" and not leg.agent:

@@ -1,5 +1,7 @@
 """The bounds of a call: its channels, rings, aliases and conversations; what is beyond them is counted."""
 
+from typing import Any
+
 import pytest
 
 from projections.calls.story import call as call_module
@@ -7,7 +9,7 @@ from projections.calls.story import legs, pbx
 from tests.support.calls import CallTable
 from tests.support.scene import CONFERENCE, UP, Scene, uid
 
-STASIS = {"BridgeType": "stasis", "BridgeTechnology": "softmix"}
+STASIS: dict[str, Any] = {"BridgeType": "stasis", "BridgeTechnology": "softmix"}
 
 
 def test_a_call_of_a_thousand_phones_is_bounded() -> None:

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from schemas.call_settings import CallSettings
 from tests.projections.calls.story.scenes import MEMBER, blind, queue
-from tests.support.folding import ListSnapshot
+from tests.support.calls import CallTable
+from tests.support.folding import ListSnapshot, own
 from tests.support.scene import DOWN, HOLDING, RINGING, UP, Scene, uid
 
 
@@ -50,8 +52,8 @@ def test_ids_of_a_named_system() -> None:
 
 
 @pytest.mark.parametrize(("older", "linkedid"), [(1, "click-to-dial"), (2, uid(2))])
-def test_an_id_without_a_time_has_its_channels_age(older: int, linkedid: str) -> None:
-    """Originate's ChannelId; Asterisk compares when the channels were created."""
+def test_an_id_without_time_has_its_channels_age(older: int, linkedid: str) -> None:
+    """A program named the channel; Asterisk compares when the channels were created."""
     scene, younger = ForeignScene({uid(1): "click-to-dial"}), 3 - older
     scene.new(older, f"PJSIP/10{older}-1", f"10{older}", exten="1").wait(0.3)
     scene.new(younger, f"PJSIP/10{younger}-2", f"10{younger}", exten="1").state(1, UP).state(2, UP)
@@ -111,7 +113,7 @@ def test_a_caller_id_set_while_waiting_counts() -> None:
     assert (call.caller.number, call.caller.name, call.caller.number_at_start) == ("+49301", "Ann", "0301")
 
 
-def test_a_phone_that_the_pbx_rang_has_its_number() -> None:
+def test_a_phone_that_the_pbx_rang() -> None:
     """Originate gives the phone the caller id that the other side is to see; it counts for a caller alone."""
     scene = Scene().new(1, "PJSIP/100-00000001", "100", state=DOWN).number(1, "5550000", "Us").dial(None, 1, "100")
     unanswered = scene.state(1, RINGING).call()
@@ -142,13 +144,13 @@ def test_an_application_rings_the_callee() -> None:
         ("107", "107"),
     ],
 )
-def test_what_a_forward_names(forward: str, number: str) -> None:
+def test_a_forward_names_a_number(forward: str, number: str) -> None:
     scene = Scene().new(1, "SIP/100-00000001", "100", exten="101").ring(1, 2, "SIP/101-00000002", "101", linked=1)
     call = scene.dial_end(1, 2, "CANCEL", Forward=forward).hangup(2, 1).call()
     assert [one.to for one in call.forwards] == [number]
 
 
-def test_a_half_of_a_local_channel_is_no_party() -> None:
+def test_a_local_half_is_no_party() -> None:
     """The dialplan records, and picks up, on a half of a Local channel: the person behind it counts."""
     scene = over_a_local_channel(Scene())
     scene.var(3, "MIXMONITOR_FILENAME", "/monitor/a.wav").emit("MixMonitorStart", **scene.shown(3)).state(3, UP)
@@ -161,7 +163,7 @@ def test_a_half_of_a_local_channel_is_no_party() -> None:
     assert [(one.by.number, one.of.number) for one in call.pickups] == [("105", "102")]
 
 
-def test_a_call_back_waits_in_the_queue_for_nobody() -> None:
+def test_a_call_back_waits_in_the_queue() -> None:
     """Originate of a Local channel: one half waits in the queue, the other one dials the customer after the answer."""
     scene = Scene().local(1, 2, "Local/600@queues-0001", linked=1).dial(None, 1, "600@queues")
     scene.var(2, "MIXMONITOR_FILENAME", "/monitor/b.wav").emit("MixMonitorStart", **scene.shown(2))
@@ -188,14 +190,16 @@ def test_an_agent_who_logged_off_calls_like_anybody() -> None:
 def test_a_list_pairs_the_halves_of_local_channels() -> None:
     """LocalBridge came before the link; the halves have one name but for the last digit."""
     scene = talk_and_end(over_a_local_channel(Scene()))
-    bridges = {1: "b1", 2: "b1", 3: "b2", 4: "b2"}
+    bridges = {1: ("b1", "Dial"), 2: ("b1", "AppDial"), 3: ("b2", "Dial"), 4: ("b2", "AppDial")}
     listing = ListSnapshot("CoreShowChannels", 7, scene.now - 5)
     items = [
-        listing.item("CoreShowChannel", **scene.shown(n), BridgeId=bridge, Application="Dial", Duration="00:00:30")
-        for n, bridge in bridges.items()
+        listing.item("CoreShowChannel", **scene.shown(n), BridgeId=bridge, Application=runs, Duration="00:00:30")
+        for n, (bridge, runs) in bridges.items()
     ]
     ends = [event for event in scene.events if event.name in {"HangupRequest", "BridgeLeave", "Hangup"}]
     scene.events = [listing.start, *items, listing.end, listing.over, *ends]
     call = scene.call()
     assert (call.complete, call.outcome, call.dialled.number) == (False, "answered", "300")
     assert [[p.number for p in talk.parties] for talk in call.conversations] == [["100", "101"]]
+    settings = own(CallSettings(trunks=("IAX2/*",)), scene.now)
+    assert CallTable().take(settings, scene.events).call().direction == "outbound"

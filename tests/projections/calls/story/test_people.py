@@ -142,7 +142,7 @@ def test_a_ring_without_its_end() -> None:
 
 
 def test_a_phone_may_be_up_before_its_dial() -> None:
-    """An analogue line is up at once; only a channel that nobody dialled, of another call, picks up."""
+    """An analogue line is up at once. A picker's channel began its own call."""
     scene = Scene().new(1, "SIP/100-00000001", "100", exten="300").ring(1, 2, "SIP/101-00000002", "101", linked=1)
     scene.new(3, "DAHDI/4-1", "300", linked=1, state=DOWN).state(3, UP).dial(1, 3, "4/5551212").dial_end(1, 3, "ANSWER")
     call = scene.dial_end(1, 2, "CANCEL").hangup(2, cause=26).state(1, UP).enter(3, "b").enter(1, "b").part(1, 3).call()

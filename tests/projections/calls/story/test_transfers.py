@@ -71,7 +71,7 @@ def test_attended_transfer_before_its_bridge_events() -> None:
 
 
 def test_attended_transfer_to_a_caller_has_no_extension() -> None:
-    """101 talks with a caller, answers another one, and connects both: he has called nobody."""
+    """101 talks with a caller, answers another one, and connects both: he has dialled no extension."""
     scene = Scene().new(1, "SIP/trunk-00000001", "5550101", exten="101")
     scene.ring(1, 2, "SIP/101-00000002", "101", linked=1).answer(1, 2, "b1").wait(5)
     scene.new(3, "SIP/trunk-00000003", "5550303", exten="101").ring(3, 4, "SIP/101-00000004", "101", linked=3)
