@@ -156,24 +156,27 @@ def end_dial(pbx: Pbx, e: ami.DialEnd) -> None:
         call.add("forwards", call.forwards, Forward(e.at, e.dest_unique_id, number_of(e.forward)))
     else:
         finish_ring(ring, OUTCOMES.get(e.status, "answered"), e.at)
-    if ring.outcome == "answered":
-        end_other_rings(call, ring, e.at)
+    if ring.outcome in {"answered", "cancelled"}:
+        end_other_rings(call, ring)
     pbx.touch(call, e.at)
 
 
-def end_other_rings(call: OpenCall, answered: Ring, at: datetime) -> None:
-    """Give rings that ended because another one was answered their outcome."""
+def end_other_rings(call: OpenCall, ended: Ring) -> None:
+    """Give rings that ended because another one was answered their outcome; the events come in any order."""
     for other in call.rings:
-        if other is not answered and is_elsewhere(other, answered, at):
+        if ended.outcome == "answered" and is_elsewhere(other, ended):
             other.outcome = "elsewhere"
+        elif other.outcome == "answered" and is_elsewhere(ended, other):
+            ended.outcome = "elsewhere"
 
 
-def is_elsewhere(other: Ring, answered: Ring, at: datetime) -> bool:
+def is_elsewhere(other: Ring, answered: Ring) -> bool:
     """Return whether a ring ended because another one of the same person's was answered."""
     return (
         other.outcome == "cancelled"
         and other.ended_at is not None
-        and abs(at - other.ended_at) <= MOMENT
+        and answered.ended_at is not None
+        and abs(answered.ended_at - other.ended_at) <= MOMENT
         and (other.dialler == answered.dialler or (bool(other.source) and other.source == answered.source))
     )
 
