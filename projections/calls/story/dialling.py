@@ -23,7 +23,7 @@ OUTCOMES = {
     "DONTCALL": "refused",
     "TORTURE": "refused",
 }
-"""Outcomes of a ring by DialStatus; any other one (GOTO, CONTINUE, ABORT) is that of an answered phone."""
+"""Outcomes of a ring by DialStatus; others (GOTO, CONTINUE, ABORT) come after a phone has answered."""
 
 
 def begin_dial(pbx: Pbx, e: ami.DialBegin) -> None:
@@ -155,7 +155,8 @@ def end_dial(pbx: Pbx, e: ami.DialEnd) -> None:
         finish_ring(ring, "forwarded", e.at)
         call.add("forwards", call.forwards, Forward(e.at, e.dest_unique_id, number_of(e.forward)))
     else:
-        finish_ring(ring, OUTCOMES.get(e.status, "answered"), e.at)
+        other = "answered" if leg.answered_at is not None else "no_answer"
+        finish_ring(ring, OUTCOMES.get(e.status, other), e.at)
     if ring.outcome in {"answered", "cancelled"}:
         end_other_rings(call, ring)
     pbx.touch(call, e.at)

@@ -93,6 +93,13 @@ def test_outcomes_of_rings(status: str, outcome: str) -> None:
     assert (ring.outcome, round(ring.seconds or 0)) == (outcome, 1)
 
 
+@pytest.mark.parametrize(("state", "outcome"), [(UP, "answered"), (RINGING, "no_answer")])
+def test_a_ring_ends_by_an_unknown_status(state: int, outcome: str) -> None:
+    scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="101").ring(1, 2, "PJSIP/101-2", "101", linked=1)
+    call = scene.state(2, state).dial_end(1, 2, "CONTINUE" if state == UP else "").hangup(2, 1).call()
+    assert (call.rings[0].outcome, call.outcome) == (outcome, "no_answer")
+
+
 def test_ringing_before_the_dial_and_without_one() -> None:
     scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="101").new(2, "PJSIP/101-00000002", "101", linked=1)
     scene.state(2, RINGING).dial(1, 2).answer(1, 2, "b").part(1, 2)
