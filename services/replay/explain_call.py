@@ -19,7 +19,7 @@ UNTIL = """
 SELECT coalesce((SELECT last FROM ledger.batch WHERE appended < $1::timestamptz + interval '10 seconds'
                  ORDER BY appended DESC, first DESC LIMIT 1), 0)
 """
-
+KEY = "SELECT pbx, linkedid FROM call_ids WHERE pbx = $1 AND id = $2 ORDER BY number DESC LIMIT 1"
 
 Positions = dict[str, list[list[int]]]
 """The log positions behind each item of a call, by list; the lists are parallel to those of its object."""
@@ -59,7 +59,9 @@ async def fetch_positions(pool: asyncpg.Pool, pbx: str, linkedid: str) -> tuple[
     """Return the row of a call and the positions of its items, None if its events are archived or too many."""
     table = Table(CALLS)
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
-        (row,) = table.rows(await connection.fetch(table.select, *table.key_arrays([(pbx, linkedid)])))
+        # The call may have become part of an older one since the caller read its linked id.
+        keys = [tuple(record) for record in await connection.fetch(KEY, pbx, linkedid)]
+        (row,) = table.rows(await connection.fetch(table.select, *table.key_arrays(keys)))
         position = (await read(connection)).models[CALLS.name].position
     explained = await explain_call(pool, row, position)
     return row, explained.positions if explained.folded.is_exact else None

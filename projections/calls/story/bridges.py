@@ -161,7 +161,7 @@ def settle_component(pbx: Pbx, bridge: str, rooms: list[Room], at: datetime) -> 
     talkers = {person for room in rooms for _, talk in room.talks for person in talk.persons}
     for person in now:
         if person not in talkers:
-            answer_ring(pbx, person)
+            answer_ring(pbx, person, at)
     if len(rooms) == 1 and rooms[0].persons == now and rooms[0].conference == conference:
         room = rooms[0]
     else:

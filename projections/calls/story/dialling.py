@@ -23,7 +23,7 @@ OUTCOMES = {
     "DONTCALL": "refused",
     "TORTURE": "refused",
 }
-"""Outcomes of a ring by DialStatus; any other one (GOTO, CONTINUE, ABORT) is that of an answered phone."""
+"""Outcomes of a ring by DialStatus; others (GOTO, CONTINUE, ABORT) come after a phone has answered."""
 
 
 def begin_dial(pbx: Pbx, e: ami.DialBegin) -> None:
@@ -167,34 +167,38 @@ def end_dial(pbx: Pbx, e: ami.DialEnd) -> None:
         finish_ring(ring, "forwarded", e.at)
         call.add("forwards", call.forwards, Forward(e.at, e.dest_unique_id, number_of(e.forward)))
     else:
-        finish_ring(ring, OUTCOMES.get(e.status, "answered"), e.at)
-    if ring.outcome == "answered":
-        end_other_rings(call, ring, e.at)
+        other = "answered" if leg.answered_at is not None else "no_answer"
+        finish_ring(ring, OUTCOMES.get(e.status, other), e.at)
+    if ring.outcome in {"answered", "cancelled"}:
+        end_other_rings(call, ring)
     pbx.touch(call, e.at)
 
 
-def answer_ring(pbx: Pbx, person: str) -> None:
+def answer_ring(pbx: Pbx, person: str, at: datetime) -> None:
     """End the ring of a phone that talks: its DialEnd is lost, or comes later."""
     call, leg = pbx.homes[person], pbx.legs[person]
     ring = pbx.ring_of(call, person) if leg.is_dialled else None
     if ring is not None and ring.ended_at is None:
-        finish_ring(ring, "answered", leg.answered_at or ring.started_at)
-        end_other_rings(call, ring, leg.answered_at or ring.started_at)
+        finish_ring(ring, "answered", at)
+        end_other_rings(call, ring)
 
 
-def end_other_rings(call: OpenCall, answered: Ring, at: datetime) -> None:
-    """Give rings that ended because another one was answered their outcome."""
+def end_other_rings(call: OpenCall, ended: Ring) -> None:
+    """Give rings that ended because another one was answered their outcome; the events come in any order."""
     for other in call.rings:
-        if other is not answered and is_elsewhere(other, answered, at):
+        if ended.outcome == "answered" and is_elsewhere(other, ended):
             other.outcome = "elsewhere"
+        elif other.outcome == "answered" and is_elsewhere(ended, other):
+            ended.outcome = "elsewhere"
 
 
-def is_elsewhere(other: Ring, answered: Ring, at: datetime) -> bool:
+def is_elsewhere(other: Ring, answered: Ring) -> bool:
     """Return whether a ring ended because another one of the same person's was answered."""
     return (
         other.outcome == "cancelled"
         and other.ended_at is not None
-        and abs(at - other.ended_at) <= MOMENT
+        and answered.ended_at is not None
+        and abs(answered.ended_at - other.ended_at) <= MOMENT
         and (other.dialler == answered.dialler or (bool(other.source) and other.source == answered.source))
     )
 

@@ -91,12 +91,13 @@ def pending_phones(pbx: Pbx, call: OpenCall, consultation: str, side: str) -> li
 def asked_for(pbx: Pbx, consultation: str, side: str, first: str) -> tuple[str, str]:
     """Return the extension and context of the consultation.
 
-    ``side`` is its other end: a half of a Local channel, or already the phone that the half has dialled.
+    The transferer's second channel has it. On one channel ``side`` does, the consultation's other end: a half of a
+    Local channel, or already the phone that the half has dialled.
     """
     ids = [side, pbx.legs[side].other if side in pbx.legs else ""]
     if side in pbx.legs and (dialler := pbx.legs.get(pbx.legs[side].dialler)) is not None and dialler.kind == LOCAL:
         ids += [dialler.unique_id, dialler.other]
-    for unique_id in [*ids, *([consultation] if consultation != first else [])]:
+    for unique_id in [*([consultation] if consultation != first else []), *ids]:
         leg = pbx.legs.get(unique_id)
         # A person who was not dialled shows the extension that he asked for himself.
         is_asked = leg is not None and (leg.kind == LOCAL or leg.is_dialled or unique_id == consultation)

@@ -100,7 +100,7 @@ async def cli(url: str) -> Cli:
         body=CALL,
     )
     await put_rows(connection, "calls", [row])
-    await put_rows(connection, "call_ids", [CallId("berlin", "1.9", "1.1", 7)])
+    await put_rows(connection, "call_ids", [CallId("berlin", one, "1.1", 7) for one in ("1.1", "1.9")])
     await put_rows(connection, "call_tags", [CallTag("berlin", "1.1", "queue", "sales", START, 7)])
     await connection.close()
     return Cli(url)

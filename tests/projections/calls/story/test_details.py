@@ -141,7 +141,7 @@ def test_settings_without_a_pbx_are_those_of_all() -> None:
     assert {row.direction for row in table.read()} == {"inbound"}
 
 
-def test_a_recording_of_a_local_half_is_its_persons() -> None:
+def test_a_local_halfs_recording_is_its_persons() -> None:
     scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="300")
     monitored(scene.local(2, 3, "Local/101@group-0001", linked=1, optimize="No").dial(1, 2), 3, "/a.wav")
     scene.ring(3, 4, "PJSIP/101-00000004", "101", linked=1).answer(3, 4, "b2").answer(1, 2, "b1").wait(6).request(1)

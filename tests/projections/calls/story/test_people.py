@@ -93,6 +93,13 @@ def test_outcomes_of_rings(status: str, outcome: str) -> None:
     assert (ring.outcome, round(ring.seconds or 0)) == (outcome, 1)
 
 
+@pytest.mark.parametrize(("state", "outcome"), [(UP, "answered"), (RINGING, "no_answer")])
+def test_a_ring_ends_by_an_unknown_status(state: int, outcome: str) -> None:
+    scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="101").ring(1, 2, "PJSIP/101-2", "101", linked=1)
+    call = scene.state(2, state).dial_end(1, 2, "CONTINUE" if state == UP else "").hangup(2, 1).call()
+    assert (call.rings[0].outcome, call.outcome) == (outcome, "no_answer")
+
+
 def test_ringing_before_the_dial_and_without_one() -> None:
     scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="101").new(2, "PJSIP/101-00000002", "101", linked=1)
     scene.state(2, RINGING).dial(1, 2).answer(1, 2, "b").part(1, 2)
@@ -116,6 +123,15 @@ def test_one_phone_of_a_group_answers() -> None:
         ("103", "answered"),
         ("104", "elsewhere"),
     ]
+
+
+def test_a_phone_is_cancelled_after_the_answer() -> None:
+    """It is behind a Local channel, which ends first; its Hangup is missing, and so is the cause 26."""
+    scene = Scene().new(1, "PJSIP/trunk-00000001", "1", exten="5550100")
+    scene.ring(1, 2, "PJSIP/102-00000002", "102", linked=1).local(3, 4, "Local/103@group-0001", linked=1).dial(1, 3)
+    scene.ring(4, 5, "PJSIP/103-00000005", "103", linked=1).wait(3).answer(1, 2, "b")
+    call = scene.dial_end(1, 3, "CANCEL").hangup(3).dial_end(4, 5, "CANCEL").hangup(4).part(1, 2).hangup(5).call()
+    assert [(r.to.number, r.outcome) for r in call.rings] == [("102", "answered"), ("103", "elsewhere")]
 
 
 def test_a_caller_who_gives_up_cancels() -> None:
@@ -237,7 +253,7 @@ def test_click_to_dial_over_a_local_channel() -> None:
     scene.ring(2, 3, "PJSIP/100-00000003", "100", linked=1).answer(2, 3, "b1").state(1, UP).dial_end(None, 1, "ANSWER")
     scene.ring(1, 4, "PJSIP/101-00000004", "101", linked=1).answer(1, 4, "b2").wait(3).request(4)
     call = scene.leave(4, "b2").leave(1, "b2").leave(2, "b1").leave(3, "b1").hangup(4, 1, 2, 3).call()
-    assert (call.originated, call.caller and call.caller.number) == (True, "100")
+    assert (call.originated, call.caller and call.caller.number, call.dialled.number) == (True, "100", "101")
     assert [(r.from_ and r.from_.number, r.to.number) for r in call.rings] == [(None, "100"), ("100", "101")]
     assert [[p.number for p in talk.parties] for talk in call.conversations] == [["100", "101"]]
 

@@ -103,7 +103,7 @@ def test_a_parked_call_is_retrieved_in_a_gap() -> None:
     assert talks(call) == [["100", "101"], ["101", "102"]]
 
 
-def test_a_logged_in_agent_talks_in_the_first_list() -> None:
+def test_an_agent_talks_in_the_first_list() -> None:
     scene = Scene().new(1, "PJSIP/104-00000001", "104", exten="1", state=UP)
     scene.new(2, "PJSIP/109-00000002", "109", exten="600", state=UP)
     scene.events.clear()
@@ -165,7 +165,7 @@ def test_a_caller_of_the_first_list_waits() -> None:
     assert round((passage.left_at - passage.entered_at).total_seconds()) == 25
 
 
-def test_a_caller_of_the_first_list_leaves_by_key() -> None:
+def test_a_listed_caller_leaves_by_key() -> None:
     """No event of his end has his wait."""
     scene = queue(waiting_since_before(), "QueueCallerLeave").run(1, "Goto", exten="9").hangup(1)
     assert [(q.outcome, q.key, q.wait_seconds) for q in scene.call().queues] == [("exit_key", "9", 25)]

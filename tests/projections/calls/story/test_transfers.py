@@ -276,3 +276,15 @@ def test_the_partners_decide_without_parties(parties: dict[str, int]) -> None:
     shown = {name: value for prefix, channel in parties.items() for name, value in scene.shown(channel, prefix).items()}
     call = attended(scene, 1, 1, **shown, DestType="Bridge").hangup(1).wait(4).part(2, 6).hangup(7, 8).call()
     assert numbers(call) == [("attended", "100", "101", ["102"], "102", "answered")]
+
+
+def test_a_consultation_rings_a_group() -> None:
+    """The extension is that of the transferer's second channel, and not that of a Local channel of the group."""
+    scene = Scene().talk(3).new(3, "PJSIP/100-00000003", "100", exten="300").run(3, "Dial", "Local/102@g&Local/103@g")
+    scene.local(4, 5, "Local/102@g-0001", linked=3).dial(3, 4).local(6, 7, "Local/103@g-0002", linked=3).dial(3, 6)
+    scene.ring(5, 8, "PJSIP/102-00000008", "102", linked=3).ring(7, 9, "PJSIP/103-00000009", "103", linked=3).wait(2)
+    attended(scene, 1, 3, **scene.shown(2, "Transferee"), DestType="App", DestApp="Dial").leave(1, "b").leave(2, "b")
+    scene.hangup(1, 3).wait(2).link(1, 4, 5, 6, 7, 8, 9).answer(5, 8, "b4").state(4, UP).dial_end(7, 9, "CANCEL")
+    scene.hangup(9, 7, 6, cause=26).enter(4, "b5").enter(2, "b5").wait(3).leave(2, "b5").leave(4, "b5")
+    call = scene.leave(5, "b4").leave(8, "b4").hangup(2, 4, 5, 8).call()
+    assert numbers(call) == [("blonde", "100", "101", ["102", "103"], "300", "answered")]
