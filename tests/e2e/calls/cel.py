@@ -1,7 +1,7 @@
 """The calls of a run from CEL alone, compared with those of AMI in every member that both have.
 
-`docs/architecture/calls.md` has the members that CEL lacks, and `test_cel_recordings.py` compares the times: on a busy
-machine the two events of one moment may be seconds apart.
+`docs/architecture/calls.md` has the members that CEL lacks. The recordings' test compares the times too: on a busy machine
+the two events of one moment may be seconds apart.
 """
 
 import csv
