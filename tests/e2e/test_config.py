@@ -190,6 +190,24 @@ async def test_lines_outside_their_section_stay(configured: Ledger, asterisk: As
     assert meaning_of(await text(asterisk, "ringledger-rehearsal.conf")) == []
 
 
+async def test_lines_of_included_files_move_once(configured: Ledger, asterisk: Asterisk) -> None:
+    """An included file adds a line to a section of pjsip.conf. After the first change it is in that section."""
+    await asterisk.shell("sh", "-c", "printf '\\n[global](+)\\ndebug = no\\n' >> /etc/asterisk/pjsip_provider.conf")
+    await ask(configured, "DELETE", "/v1/manager/trunks/none", status=404)
+    old = (await get(configured, PJSIP))["data"]
+    new = old.replace("Leo Lang", "Leo Long")
+    words = await ask(configured, "PUT", PJSIP, {"data": new}, 502)
+    assert words == (
+        "Asterisk has written lines of an included file of pjsip.conf into another section;"
+        " the former content has been restored"
+    )
+    assert "debug = no" in await text(asterisk, "pjsip.conf")
+    assert "debug = no" not in await text(asterisk, "pjsip_provider.conf")
+    assert sorted((await get(configured, PJSIP))["data"].splitlines()) == sorted(old.splitlines())
+    await ask(configured, "PUT", PJSIP, {"data": new})
+    assert [line for line in await asterisk.cli("pjsip show endpoint 111") if "Leo Long" in line]
+
+
 def meaning_of(text: str) -> list[str]:
     """Return the lines with a meaning: Asterisk writes the time into a comment, and quotes what it includes."""
     return [line.replace('"', "") for line in text.splitlines() if line and not line.startswith(";!")]

@@ -1,7 +1,7 @@
 """The calls of a run from CEL alone, compared with those of AMI in every member that both have.
 
-`docs/architecture/calls.md` has the members that CEL lacks, and `test_cel_recordings.py` compares the times: on a busy
-machine the two events of one moment may be seconds apart.
+`docs/architecture/calls.md` has the members that CEL lacks. The recordings' test compares the times too: on a busy machine
+the two events of one moment may be seconds apart.
 """
 
 import csv
@@ -19,6 +19,8 @@ from tests.support.cel_comparison import equal_members, uid
 SETTINGS = ("CallSettings", "CelColumns")
 NEVER_NAMED = {"exit_key", "withdrawn", "full", "join_empty", "left_empty"}
 """Outcomes of passages that no line of CEL gives: the story of CEL has `unknown`."""
+UNORDERED = ("parties", "roles", "rings", "legs")
+"""Lists whose items begin at once where Asterisk rings several phones: its threads write their events in any order."""
 WITHOUT_PASSAGE = {"cancelled", "no_answer", "pbx_only"}
 TRUNK = "PJSIP/trunk"
 
@@ -66,8 +68,13 @@ def members(one: Call, of_ami: Call) -> dict[str, Any]:
     plain = without_dialled_numbers(one, of_ami)
     is_unnamed = of_ami.outcome == "abandoned" and of_ami.hangup is not None and of_ami.hangup.by == "pbx"
     hangup = one.hangup
+    equal = equal_members(plain)
+    rung = [ring.to.unique_id for ring in plain.rings]
+    if len(rung) > 1 and plain.destination.unique_id in rung and plain.answered_by is None:
+        equal["destination"] = "a phone that rang"
     return {
-        **equal_members(plain),
+        **equal,
+        **{name: sorted(equal[name], key=repr) for name in UNORDERED},
         "state": one.state,
         "outcome": "no passage" if is_unnamed and one.outcome in {"abandoned", *WITHOUT_PASSAGE} else one.outcome,
         "hangup": hangup and (hangup.by, uid(hangup.party), hangup.cause),

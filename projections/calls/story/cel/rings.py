@@ -145,8 +145,14 @@ def free_half(pbx: Pbx, call: OpenCall, leg: Leg) -> None:
 
 
 def is_after(other: Ring, ring: Ring) -> bool:
-    """Return whether a ring began with a later dial than another one; the two may share a second of a file."""
-    return ring.ended_at is not None and other.started_at > ring.started_at and other.started_at >= ring.ended_at
+    """Return whether a ring began with a later dial than another one; the two may share a second of a file.
+
+    The line of a ring's end may come after that of the next one's start. If that one was answered, the dialler did not
+    hang up.
+    """
+    if ring.ended_at is None or other.started_at <= ring.started_at:
+        return False
+    return other.started_at >= ring.ended_at or other.outcome == "answered"
 
 
 def forward_ring(pbx: Pbx, call: OpenCall, leg: Leg, to: str, at: datetime) -> None:

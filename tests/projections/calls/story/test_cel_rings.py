@@ -47,6 +47,14 @@ def test_a_group_whose_time_is_over() -> None:
     assert [ring.outcome for ring in call.rings] == ["busy", "no_answer"]
 
 
+def test_the_next_ring_may_begin_before_an_end() -> None:
+    """The dialler went on to 102, before the thread of 101's channel wrote its end."""
+    scene = CelScene().ring().wait(3).start(3, "PJSIP/102-00000003", "102", linked=1).run(3, "AppDial").end(2, cause=0)
+    call = scene.emit("ANSWER", 3).enter(3, "b").enter(1, "b").wait(2).leave(3, "b").leave(1, "b").end(3, by=3)
+    rings = call.end(1, by=3, status="ANSWER").call().rings
+    assert [ring.outcome for ring in rings] == ["no_answer", "answered"]
+
+
 @pytest.mark.parametrize("status", ["DONTCALL", "TORTURE"])
 def test_a_screened_caller_is_refused(status: str) -> None:
     call = CelScene().ring().wait(2).emit("ANSWER", 2).wait(3).end(2).end(1, status=status).call()
