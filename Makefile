@@ -14,18 +14,25 @@ help: ## Show this help
 run: .venv ## Run it: plays a recording at http://127.0.0.1:8081 until RINGLEDGER_AMI is set (options: make run UP=--speed=5)
 	@$(BIN)/ringledger up $(UP)
 
-lint: check .venv ## Style, types, layers, spelling, prose, names in the docs
+lint: check ## Style, types, layers, spelling, prose, names in the docs
 	$(BIN)/python -m pytest -q tests/docs/test_names.py tests/docs/test_code_names.py tests/lint
 
-# The parts of lint that are no tests; a run of all tests has those.
+# The parts of lint that are no tests; a run of all tests has those. They run at once, and each prints its output whole.
 check: .venv
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	@$(MAKE) --no-print-directory -j $(if $(filter output-sync,$(.FEATURES)),-O) check-types check-text check-style
+
+check-types:
 	$(BIN)/mypy
 	cd docker && ../$(BIN)/mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache engine.py
-	$(BIN)/lint-imports
+
+check-text:
 	$(BIN)/codespell
 	$(BIN)/python -m tests.support.prose
+
+check-style:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 fmt: .venv ## Format the code, and fix what ruff can fix
 	$(BIN)/ruff check --fix .
@@ -56,4 +63,4 @@ docs: .venv ## Build the documentation as a site in build/docs
 lock: .venv ## Write the installed versions to docs/constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable > docs/constraints.txt
 
-.PHONY: bench chaos check docs engine fmt help lint lock run test test-changed test-fast
+.PHONY: bench chaos check check-style check-text check-types docs engine fmt help lint lock run test test-changed test-fast

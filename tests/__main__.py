@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+from tests.support.debian import CACHES
+
 HERE = Path(__file__).parent
 PYTEST = (sys.executable, "-m", "pytest")
 TIMEOUT_SECONDS = 1800
@@ -61,6 +63,9 @@ def run_together(live: Sequence[str], *others: Sequence[str]) -> int:
 
 def start(options: Sequence[str], output: IO[bytes] | None) -> "subprocess.Popen[bytes]":
     environ = {"PYTEST_TIMEOUT": str(TIMEOUT_SECONDS), **os.environ}
+    if environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        # Each worker would compile every test again. The folder keeps the tree as clean as the variable asks for.
+        environ.setdefault("PYTHONPYCACHEPREFIX", str(CACHES / "bytecode"))
     return subprocess.Popen([*PYTEST, *options], stdout=output, stderr=output and subprocess.STDOUT, env=environ)
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 STATUS = Path("/var/lib/dpkg/status")
 """The list of this machine's packages."""
+CACHES = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ringledger-tests"
+"""The folder of what test runs keep for the next ones."""
 
 
 def unpack(folder: Path, *packages: str) -> Path:
@@ -26,8 +28,7 @@ def download(folder: Path, *packages: str) -> Path:
     apt works in ``folder`` alone, with a copy of the list of this machine's packages, and installs none. So it needs no
     lock that another apt has, and not root.
     """
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ringledger-tests"
-    cache = caches / sha256(" ".join(packages).encode() + STATUS.read_bytes()).hexdigest()
+    cache = CACHES / sha256(" ".join(packages).encode() + STATUS.read_bytes()).hexdigest()
     if cache.is_dir():
         return cache
     for part in ("state/lists/partial", "cache/archives/partial", "dpkg"):
@@ -42,8 +43,8 @@ def download(folder: Path, *packages: str) -> Path:
     )
     _run("apt-get", "-q", *options, "update")
     _run("apt-get", "-qy", *options, "--no-install-recommends", "--download-only", "install", *packages)
-    caches.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=caches) as part_folder:
+    CACHES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHES) as part_folder:
         complete = Path(part_folder) / "complete"
         complete.mkdir()
         for package in (folder / "cache" / "archives").glob("*.deb"):
