@@ -47,7 +47,7 @@ class StreamMessage(Struct, frozen=True):
 
     @property
     def data(self) -> bytes:
-        """The JSON of the message; that of a stored object is made anew each time."""
+        """The JSON of the message; that of a stored object is made at each reading."""
         return self.content if self.restore is None else self.encode(self.restore(self.content))
 
     def encode(self, item: dict[str, Any]) -> bytes:
