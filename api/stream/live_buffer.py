@@ -116,7 +116,7 @@ class LiveBuffer:
         self._wake_matching(messages)
         self._batches.clear()
         self._messages += messages
-        self._bytes += sum(len(message.data) for message in messages)
+        self._bytes += sum(len(message.content) for message in messages)
         self.count += len(messages)
         self.position = messages[-1].message_id[0]
         while len(self._messages) - self._dropped > MAX_MESSAGES or self._bytes > MAX_BYTES:
@@ -128,7 +128,7 @@ class LiveBuffer:
     def _drop_event(self) -> None:
         self.oldest = self._messages[self._dropped].message_id[0]
         while self._dropped < len(self._messages) and self._messages[self._dropped].message_id[0] == self.oldest:
-            self._bytes -= len(self._messages[self._dropped].data)
+            self._bytes -= len(self._messages[self._dropped].content)
             self._dropped += 1
 
     def _wake_matching(self, messages: list[StreamMessage]) -> None:

@@ -5,14 +5,14 @@ position; those before it have ``position.number``, from 1. So a client can cont
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct, field
 
 from api.http.errors import ApiError
-from api.stream.resources import StreamCatalog, StreamResource
+from api.stream.resources import StoredItem, StreamCatalog, StreamResource
 from api.stream.topics import TopicFilter, topic_of
 from projections.engine.step import Change, StepFold
 from schemas.log import RecordedEvent
@@ -33,12 +33,27 @@ def parse_id(text: str) -> MessageId:
 
 
 class StreamMessage(Struct, frozen=True):
-    """One change: ``data`` is its JSON, ``topic`` as `topics.topic_of` returns it."""
+    """One change; ``topic`` as `topics.topic_of` returns it.
+
+    ``content`` is its JSON. With ``restore`` it is what a `StoredItem` stores of the object that is under ``name``.
+    """
 
     message_id: MessageId
     topic: str
     pbx: str
-    data: bytes
+    content: bytes
+    name: str = ""
+    restore: Callable[[bytes], dict[str, Any]] | None = None
+
+    @property
+    def data(self) -> bytes:
+        """The JSON of the message; that of a stored object is made at each reading."""
+        return self.content if self.restore is None else self.encode(self.restore(self.content))
+
+    def encode(self, item: dict[str, Any]) -> bytes:
+        """Return the JSON of the message with this object."""
+        place = {"topic": self.topic[:-1], "position": self.message_id[0], "id": self.id}
+        return msgspec.json.encode({self.name: item} | place)
 
     @property
     def id(self) -> str:
@@ -68,14 +83,13 @@ def messages_of(
     for number, (resource, verb, row) in enumerate(verbs, 1):
         topic = topic_of(resource.path, resource.segments(row))
         message_id = (event.position, LAST_NUMBER if number == len(verbs) else number)
-        message = StreamMessage(message_id, topic, row.pbx, b"")
-        data = {
-            f"{resource.name}.{verb}": resource.item(row, event.recorded, step),
-            "topic": topic[:-1],
-            "position": event.position,
-            "id": message.id,
-        }
-        messages.append(msgspec.structs.replace(message, data=msgspec.json.encode(data)))
+        name, item = f"{resource.name}.{verb}", resource.item
+        if isinstance(item, StoredItem):
+            messages.append(StreamMessage(message_id, topic, row.pbx, item.store(row, step), name, item.restore))
+        else:
+            message = StreamMessage(message_id, topic, row.pbx, b"", name)
+            content = message.encode(item(row, event.recorded, step))
+            messages.append(msgspec.structs.replace(message, content=content))
     return messages
 
 

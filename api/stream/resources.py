@@ -18,6 +18,17 @@ Item = Callable[[Any, datetime, StepFold], dict[str, Any]]
 """Makes the object of a row, of the time when the event was recorded, and of the rows of all models at that event."""
 
 
+class StoredItem(Struct, frozen=True):
+    """An object that takes long to make, so it is made only for a stream that reads its message.
+
+    ``store`` returns the bytes that the message holds until then, of a row and the rows of all models at that event.
+    ``restore`` makes the object of these bytes alone.
+    """
+
+    store: Callable[[Any, StepFold], bytes]
+    restore: Callable[[bytes], dict[str, Any]]
+
+
 class StreamResource(Struct, frozen=True):
     """Messages of one ``model``: ``name`` is area and kind, topics are ``path`` and then the row's ``segments``.
 
@@ -28,7 +39,7 @@ class StreamResource(Struct, frozen=True):
     path: str
     model: str
     segments: Callable[[Any], tuple[str, ...]]
-    item: Item
+    item: Item | StoredItem
     is_shown: Callable[[Any], bool] = lambda _row: True
 
 

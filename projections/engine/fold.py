@@ -102,27 +102,17 @@ class Fold:
         """Fold the planned events, in order."""
         if self.error is not None:
             return
-        snapshots, rows = self.state.snapshots, self.rows
         for handler, key, shaped, event in self._plan:
             try:
-                if type(handler) is Handler and not handler.match_column and key[0] not in snapshots:
-                    # Nearly all events; `_fold_row` does the same while a snapshot is under way.
-                    before = rows.get(key)
-                    row = handler.initial(key[1:], shaped) if before is None and handler.initial is not None else before
-                    after = handler.fold(row, shaped)
-                    if after is not before:
-                        if before is None:
-                            check_key(key)
-                        self._set(key, before, after, event)
+                if type(handler) is Handler and not handler.match_column:
+                    self._fold_row(handler, key, shaped, event)
                 elif type(handler) is GroupHandler:
                     self._fold_group(handler, key, shaped, event)
                 elif handler is None:
                     self._fold_snapshot(event, shaped)
-                elif handler.match_column:
+                else:
                     for match in self._rows.matching(key[0], handler.match_columns, key[1]):
                         self._fold_row(handler, match, shaped, event)
-                else:
-                    self._fold_row(handler, key, shaped, event)
             except (ValueError, OverflowError) as error:
                 self.rejected.append((event.position, event.name, str(error)))
             except Exception as error:  # noqa: BLE001 (the caller reports it and stops the model)
@@ -139,6 +129,8 @@ class Fold:
         if snapshot is not None and item is not None and self._is_stale(handler, key, item, snapshot):
             return
         after = handler.fold(row, shaped)
+        if snapshot is None and after is before:
+            return
         if before is None and after is not None:
             check_key(key)
         if snapshot is not None and item is None:

@@ -122,7 +122,7 @@ class HeaderSubset:
         return _joined(text)
 
     def _distinct(self, name: str) -> str:
-        """Return as much of a header's line as shows that it is none of ``names``: each character costs time."""
+        """Return as much of a header's line as shows that it is not in ``names``: each character costs time."""
         line = f"{name}:"
         for length in range(1, len(line)):
             if not any(f"{other}:".startswith(line[:length]) for other in self.names):

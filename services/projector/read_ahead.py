@@ -16,9 +16,8 @@ class ReadAhead:
     """Reads events over the projector's connection, or ahead over ``reader``.
 
     Then PostgreSQL reads while the projector folds, and rows arrive while PostgreSQL writes. That is a quarter of a
-    rebuild's time. Rows that were read ahead are folded like any others: the log changes no event that they hold,
-    but for a redaction. It marks all models that handle the event, ends the session of the projector that has folded
-    or read it, and lets another one rebuild these models from the log.
+    rebuild's time. Rows that were read ahead are folded like any others: only a redaction changes an event. It marks
+    all models that handle the event, and ends the projector's session. Then it rebuilds these models from the log.
     """
 
     def __init__(self, connection: asyncpg.Connection, reader: asyncpg.Connection | None = None) -> None:

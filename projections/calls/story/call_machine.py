@@ -59,7 +59,7 @@ class CallMachine:
 
     def __init__(self) -> None:
         self._pbxes: dict[str, Spaces] = {}
-        self._seen: dict[str, set[str]] = {}
+        self._ids: dict[str, set[str]] = {}
         self._columns: dict[str, tuple[str, ...]] = {}
         self._keys: dict[Key, OpenCall] = {}
 
@@ -97,21 +97,21 @@ class CallMachine:
         if shape is CelEvent and event.log_source == "cel_csv":
             columns, spaces = self._columns.get(name), self._pbxes.get(name)
             event = event.arranged(spaces.columns if columns is None and spaces else columns or ())
-        # No event is folded between two of these calls, so an id that was seen has the same answer.
-        seen = self._seen.get(name)
-        if seen is None:
-            seen = self._seen[name] = {""}
-        unseen = [one for one in ids_of(event) if one not in seen]
+        # No event is folded between two of these calls: an id that was looked up has the same answer.
+        ids = self._ids.get(name)
+        if ids is None:
+            ids = self._ids[name] = {""}
+        unknown = [one for one in ids_of(event) if one not in ids]
         if shape is ami.AgentComplete and (spaces := self._pbxes.get(name)) is not None:
-            unseen.append(spaces.ami.served.get(late.key_of(event.queue, event.interface), ""))
-        return self._missing_of(name, unseen, seen) if unseen else ()
+            unknown.append(spaces.ami.served.get(late.key_of(event.queue, event.interface), ""))
+        return self._missing_of(name, unknown, ids) if unknown else ()
 
-    def _missing_of(self, name: str, ids: list[str], seen: set[str]) -> list[tuple[str, str]]:
+    def _missing_of(self, name: str, unknown: list[str], ids: set[str]) -> list[tuple[str, str]]:
         spaces = self._pbxes.get(name)
         missing = []
-        for one in ids:
-            if one not in seen:
-                seen.add(one)
+        for one in unknown:
+            if one not in ids:
+                ids.add(one)
                 if spaces is None or not spaces.has(one):
                     missing.append((name, one))
         return missing
@@ -176,7 +176,7 @@ class CallMachine:
 
     def forget(self) -> None:
         """Forget the calls that have ended; their rows are written."""
-        self._seen.clear()
+        self._ids.clear()
         self._columns.clear()
         for spaces in self._pbxes.values():
             for pbx in spaces.all:

@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import pytest
 
+from api.calls import stream
 from api.calls.stream import CALL_STREAM
 from api.stream.messages import messages_of
 from api.stream.resources import StreamCatalog
@@ -14,6 +16,7 @@ from projections.calls.calls import CALLS
 from projections.engine.state import FoldState
 from projections.engine.step import Change, StepFold
 from schemas.log import RecordedEvent
+from services.calls.objects import call_object
 from services.log.read import recorded_event
 from tests.api.calls.conftest import LISTED, Early
 from tests.api.calls.rows import call
@@ -107,3 +110,19 @@ async def test_a_stream_has_what_the_view_serves(early: Early) -> None:
     aliases = {alias: one["linkedid"] for one in objects.values() for alias in one["aliases"]}
     assert heirs.items() <= aliases.items()
     assert min(verbs["create"], verbs["update"], verbs["delete"]) > 0, verbs
+
+
+def test_a_call_is_made_for_its_readers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def noted(row: CallRow) -> dict[str, Any]:
+        made.append(row.linkedid)
+        return call_object(row)
+
+    monkeypatch.setattr(stream, "call_object", noted)
+    event = RecordedEvent(7, "pbx", "ami", "BridgeEnter", AT, b"", AT)
+    step: Any = Rows(call(1), call(2))
+    first, second = messages_of(event, [Change("calls", None, call(1)), Change("calls", None, call(2))], step, CATALOG)
+    assert made == []
+    assert msgspec.json.decode(second.data)["calls.call.create"] == call_object(call(2))
+    assert (first.topic, made) == ("/calls/1.1/", ["2.1"])

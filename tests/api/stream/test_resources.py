@@ -11,6 +11,7 @@ import msgspec
 from api.http.views.as_of import with_tables
 from api.http.views.view import View
 from api.jade.stream import CATALOG
+from api.stream.resources import StoredItem
 from projections import ALL
 from projections.engine.state import FoldState
 from projections.engine.step import Change, StepFold
@@ -92,6 +93,7 @@ async def test_a_resource_equals_the_object_of_its_view(recorded: Served, url: s
         for event, change, rows in sample_changes(name, random.Random(17)):
             feed, row = feeds[change.model], change.after
             step = StepFold(MODELS, {model: (FoldState(), of_model) for model, of_model in rows.items()})
+            assert not isinstance(feed.item, StoredItem)
             item = msgspec.to_builtins(feed.item(row, event.recorded, step))
             view, column = VIEWS[feed.path]
             args = [row.pbx, getattr(row, column) if column else None]
