@@ -1,6 +1,6 @@
 """The calls of a run from CEL alone, compared with those of AMI in every member that both have.
 
-`docs/architecture/calls.md` has the members that CEL lacks. The recordings' test compares the times too: on a busy machine
+`docs/architecture/calls.md` has the members that CEL lacks. Only the recordings' test compares times: on a busy machine
 the two events of one moment may be seconds apart.
 """
 
