@@ -98,11 +98,12 @@ class Fold:
         for row in rows:
             self._rows.put(key_of(row), row)
 
-    def run(self) -> None:
-        """Fold the planned events, in order."""
+    def run(self, most: int | None = None) -> bool:
+        """Fold the planned events in order, at most so many; return whether more are left."""
         if self.error is not None:
-            return
-        for handler, key, shaped, event in self._plan:
+            return False
+        plan = self._plan if most is None else self._plan[:most]
+        for handler, key, shaped, event in plan:
             try:
                 if type(handler) is Handler and not handler.match_column:
                     self._fold_row(handler, key, shaped, event)
@@ -117,9 +118,13 @@ class Fold:
                 self.rejected.append((event.position, event.name, str(error)))
             except Exception as error:  # noqa: BLE001 (the caller reports it and stops the model)
                 self.error = event, error
-                return
-        for done in (self._plan, self.keys, self.groups, self.pbxes):
+                return False
+        del self._plan[: len(plan)]
+        if self._plan:
+            return True
+        for done in (self.keys, self.groups, self.pbxes):
             done.clear()
+        return False
 
     def _fold_row(self, handler: Handler, key: Key, shaped: AmiEvent, event: RecordedEvent) -> None:
         before = self.rows.get(key)

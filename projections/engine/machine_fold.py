@@ -115,10 +115,10 @@ class MachineFold(Fold):
         except Exception as error:  # noqa: BLE001 (the caller reports it and stops the model)
             self.error = event, error
 
-    def run(self) -> None:
-        """Fold the events that were taken, in order."""
+    def run(self, most: int | None = None) -> bool:  # noqa: ARG002 (the rows are made after the last event)
+        """Fold all events that were taken, in order; none is left then."""
         if self.error is not None or not self._inputs:
-            return
+            return False
         machine = self._open()
         event = self._inputs[0][1]
         touched: dict[Key, RecordedEvent] = {}
@@ -140,6 +140,7 @@ class MachineFold(Fold):
             self.error = event, error
         self._inputs.clear()
         self.ids.clear()
+        return False
 
     def _set_rows(self, machine: Machine, touched: dict[Key, RecordedEvent]) -> None:
         for key, event in touched.items():

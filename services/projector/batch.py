@@ -41,7 +41,7 @@ ON CONFLICT DO NOTHING
 """
 
 YIELD_EVENTS = 500
-"""Between these, what PostgreSQL sends of the next batch is received."""
+"""How many events are taken or folded before statements go out and results come in, for others than these events."""
 
 logger = structlog.get_logger()
 
@@ -72,26 +72,19 @@ class BatchWriter:
             try:
                 # The largest writes come first, so that the other models are folded meanwhile.
                 for cursor in sorted(folds, key=lambda cursor: cursor.model.machine is None):
-                    if fetch is None:
+                    if fetch is None or writing.done():
                         await writing
-                    await self._fold(cursor, folds[cursor], position, fetch or self._connection.fetch)
-                    await writing
-                    writing = asyncio.ensure_future(self._write(cursor, folds[cursor], position))
+                    await _fold(cursor, folds[cursor], position, fetch or self._connection.fetch)
+                    writing = asyncio.ensure_future(self._write(writing, cursor, folds[cursor], position))
                 await writing
             finally:
                 await asyncio.gather(writing, return_exceptions=True)
             await self.save(group, folds, position, rows[-1][6])
         return folds
 
-    async def _fold(self, cursor: ModelCursor, fold: Fold, position: int, fetch: Fetch) -> None:
-        with stopping_model(cursor, f"reading rows for {cursor.position + 1}..{position}"):
-            await _load(cursor, fold, fetch)
-        fold.run()
-        if fold.error is not None:
-            event, error = fold.error
-            raise StoppedError(cursor, f"position {event.position} ({event.name})") from error
-
-    async def _write(self, cursor: ModelCursor, fold: Fold, position: int) -> None:
+    async def _write(self, before: asyncio.Future[None], cursor: ModelCursor, fold: Fold, position: int) -> None:
+        """Write the rows of a model, after those of the model before."""
+        await before
         with stopping_model(cursor, f"writing rows of {cursor.position + 1}..{position}"):
             await self._write_rows(cursor, fold)
 
@@ -174,6 +167,17 @@ async def _plan(
                 apply = appliers[index] = fold.apply
             apply(decoded)
     return folds
+
+
+async def _fold(cursor: ModelCursor, fold: Fold, position: int, fetch: Fetch) -> None:
+    """Read the rows that a model needs, and fold its events. Raises StoppedError."""
+    with stopping_model(cursor, f"reading rows for {cursor.position + 1}..{position}"):
+        await _load(cursor, fold, fetch)
+    while fold.run(YIELD_EVENTS):  # noqa: ASYNC110 (other statements go out meanwhile)
+        await asyncio.sleep(0)
+    if fold.error is not None:
+        event, error = fold.error
+        raise StoppedError(cursor, f"position {event.position} ({event.name})") from error
 
 
 async def _load(cursor: ModelCursor, fold: Fold, fetch: Fetch) -> None:

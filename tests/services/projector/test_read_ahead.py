@@ -10,7 +10,7 @@ from services.database.connection import connect
 from services.database.errors import DATABASE_ERRORS
 from services.log.read import READ
 from services.projector.projector import Projector
-from tests.support.note_model import NoteWriter, note_rows, notes
+from tests.support.note_model import NoteWriter, break_at_three, note_rows, notes, overflow_at_three
 
 
 class Reader:
@@ -94,3 +94,32 @@ async def test_a_reader_of_another_server_is_unused(connection: asyncpg.Connecti
     await writer.write_notes("a", "b", "a", "c")
     projector = await projector_with(connection, Other())
     assert [await projector.advance(2) for _ in range(3)] == [2, 2, 0]
+
+
+async def test_a_stop_takes_back_the_batch(connection: asyncpg.Connection, writer: NoteWriter, url: str) -> None:
+    reader = await connect(url, search_path="model, ledger")
+    await writer.write_notes("a", "b", "a", "a")
+    projector = Projector(connection, [notes(), notes(break_at_three, "others")], reader=reader)
+    await projector.open()
+    assert await projector.advance(2) == 2
+    assert await projector.advance(2) == 1  # one model has stopped
+    assert await note_rows(connection, "model.notes") == {"a": (1, 1), "b": (1, 1)}
+    assert [await projector.advance(2) for _ in range(2)] == [2, 0]
+    await projector.close()
+    assert await note_rows(connection, "model.notes") == {"a": (3, 3), "b": (1, 1)}
+    assert await note_rows(connection, "model.others") == {"a": (1, 1), "b": (1, 1)}
+    assert list(projector.stopped) == ["others"]
+    await reader.close()
+
+
+async def test_a_failed_write_stops_its_model(connection: asyncpg.Connection, writer: NoteWriter, url: str) -> None:
+    reader = await connect(url, search_path="model, ledger")
+    await writer.write_notes("a", "b", "a", "a")
+    projector = Projector(connection, [notes(overflow_at_three, "big"), notes()], reader=reader)
+    await projector.open()
+    assert [await projector.advance(2) for _ in range(4)] == [2, 1, 2, 0]
+    await projector.close()
+    assert await note_rows(connection, "model.notes") == {"a": (3, 3), "b": (1, 1)}
+    assert await note_rows(connection, "model.big") == {"a": (1, 1), "b": (1, 1)}
+    assert list(projector.stopped) == ["big"]
+    await reader.close()
