@@ -253,7 +253,7 @@ def test_click_to_dial_over_a_local_channel() -> None:
     scene.ring(2, 3, "PJSIP/100-00000003", "100", linked=1).answer(2, 3, "b1").state(1, UP).dial_end(None, 1, "ANSWER")
     scene.ring(1, 4, "PJSIP/101-00000004", "101", linked=1).answer(1, 4, "b2").wait(3).request(4)
     call = scene.leave(4, "b2").leave(1, "b2").leave(2, "b1").leave(3, "b1").hangup(4, 1, 2, 3).call()
-    assert (call.originated, call.caller and call.caller.number) == (True, "100")
+    assert (call.originated, call.caller and call.caller.number, call.dialled.number) == (True, "100", "101")
     assert [(r.from_ and r.from_.number, r.to.number) for r in call.rings] == [(None, "100"), ("100", "101")]
     assert [[p.number for p in talk.parties] for talk in call.conversations] == [["100", "101"]]
 
