@@ -9,6 +9,7 @@ from projections.calls.story.ids import by_age
 from projections.calls.story.items import PERSON, Leg, Talk, Transfer
 from projections.calls.story.log_overlap import all_passages
 from schemas import calls as wire
+from schemas.call_settings import is_trunk
 
 MOMENT, AT_ONCE = timedelta(seconds=1), timedelta(milliseconds=100)
 CLOCK = timedelta(milliseconds=10)
@@ -207,15 +208,21 @@ def of_cause(leg: Leg | None, at: datetime) -> Literal["busy", "no_answer", "fai
 
 
 def is_same_phone(call: OpenCall, one: str, other: str) -> bool:
-    """Return whether two channels are of one endpoint: a transferer is called back on another channel."""
-    if one == other:
-        return True
-    legs = call.legs.get(one), call.legs.get(other)
-    return all(legs) and len({endpoint_of(leg.channel) for leg in legs if leg is not None}) == 1
+    """Return whether two channels are of one endpoint: a transferer is called back on another channel.
+
+    A trunk is no phone: there the number has to be the same.
+    """
+    first, second = call.legs.get(one), call.legs.get(other)
+    if one == other or first is None or second is None:
+        return one == other
+    endpoint = endpoint_of(first.channel) or ""
+    if endpoint != endpoint_of(second.channel):
+        return False
+    return not is_trunk(endpoint, call.trunks) or first.first_number == second.first_number
 
 
 def role_of(call: OpenCall, caller: Leg | None, unique_id: str) -> Literal["caller", "callee", "agent"]:
-    """Return a person's role; a second leg of the caller's own phone is the caller's too."""
+    """Return a person's role; a second leg of the caller's own phone, with his number, is the caller's too."""
     if any(passage.agent == unique_id for passage in all_passages(call)):
         return "agent"
     if unique_id in call.guests and call.guests[unique_id].is_agent:
@@ -223,7 +230,8 @@ def role_of(call: OpenCall, caller: Leg | None, unique_id: str) -> Literal["call
     leg = call.legs.get(unique_id)
     if caller is None or leg is None:
         return "callee"
-    is_caller = leg is caller or (not leg.is_dialled and endpoint_of(leg.channel) == endpoint_of(caller.channel))
+    is_second = not leg.is_dialled and endpoint_of(leg.channel) == endpoint_of(caller.channel)
+    is_caller = leg is caller or (is_second and leg.first_number == caller.first_number)
     return "caller" if is_caller else "callee"
 
 

@@ -68,7 +68,7 @@ class Renderer:
             complete=not call.gaps,
             sources=by_wealth((call.source, *call.others)),  # type: ignore[arg-type]
             direction=self.direction(),
-            originated=self.is_originated(),
+            originated=bool(legs) and legs[0].is_originated,
             started_at=started,
             answered_at=first.started_at if first else None,
             ended_at=ended,
@@ -125,12 +125,6 @@ class Renderer:
         dialled = [u for u in others if u in self.call.legs and self.call.legs[u].is_dialled]
         return self.party((dialled or others)[0]) if others else None
 
-    def is_originated(self) -> bool:
-        """Return whether the PBX began the call: it dialled the first channel, a person's or half of a Local one."""
-        legs = self.call.legs.values()
-        first = min(legs, key=lambda leg: (leg.started_at, by_age(leg.unique_id)), default=None)
-        return first is not None and first.is_originated
-
     def direction(self) -> wire.Direction | None:
         """Return the direction, by the trunks' patterns that held when the call began."""
         call = self.call
@@ -176,7 +170,8 @@ class Renderer:
         if self.caller is not None and self.caller.exten:
             return wire.Dialled(self.caller.exten, self.caller.context or None)
         for ring in self.call.rings:
-            if self.caller is not None and self.is_originated() and self.counts_as_dialled(ring):
+            # The PBX dialled the caller himself, also through a Local channel.
+            if self.caller is not None and self.caller.is_dialled and self.counts_as_dialled(ring):
                 party = self.party(ring.to)
                 return wire.Dialled(party.number if party else None, None)
         return wire.Dialled(None, None)
