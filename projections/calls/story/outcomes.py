@@ -133,7 +133,7 @@ def of_cause(leg: Leg | None, at: datetime) -> Literal["busy", "no_answer", "fai
 
 
 def role_of(call: OpenCall, caller: Leg | None, unique_id: str) -> Literal["caller", "callee", "agent"]:
-    """Return a person's role; a second leg of the caller's own phone is the caller's too."""
+    """Return a person's role; a second leg of the caller's own phone, with his number, is the caller's too."""
     if any(passage.agent == unique_id for passage in all_passages(call)):
         return "agent"
     if unique_id in call.guests and call.guests[unique_id].is_agent:
@@ -141,7 +141,8 @@ def role_of(call: OpenCall, caller: Leg | None, unique_id: str) -> Literal["call
     leg = call.legs.get(unique_id)
     if caller is None or leg is None:
         return "callee"
-    is_caller = leg is caller or (not leg.is_dialled and endpoint_of(leg.channel) == endpoint_of(caller.channel))
+    is_second = not leg.is_dialled and endpoint_of(leg.channel) == endpoint_of(caller.channel)
+    is_caller = leg is caller or (is_second and leg.first_number == caller.first_number)
     return "caller" if is_caller else "callee"
 
 

@@ -7,6 +7,7 @@ from projections.calls.call_records import endpoint_of
 from projections.calls.story.call import OpenCall
 from projections.calls.story.ids import by_age
 from projections.calls.story.items import PERSON, Leg
+from schemas.call_settings import is_trunk
 
 
 def caller_of(call: OpenCall) -> Leg | None:
@@ -48,8 +49,14 @@ def first_person(call: OpenCall) -> Leg | None:
 
 
 def is_same_phone(call: OpenCall, one: str, other: str) -> bool:
-    """Return whether two channels are of one endpoint: a transferer is called back on another channel."""
-    if one == other:
-        return True
-    legs = call.legs.get(one), call.legs.get(other)
-    return all(legs) and len({endpoint_of(leg.channel) for leg in legs if leg is not None}) == 1
+    """Return whether two channels are of one endpoint: a transferer is called back on another channel.
+
+    A trunk is no phone: there the number has to be the same.
+    """
+    first, second = call.legs.get(one), call.legs.get(other)
+    if one == other or first is None or second is None:
+        return one == other
+    endpoint = endpoint_of(first.channel) or ""
+    if endpoint != endpoint_of(second.channel):
+        return False
+    return not is_trunk(endpoint, call.trunks) or first.first_number == second.first_number

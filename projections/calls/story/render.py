@@ -175,7 +175,8 @@ class Renderer:
         if self.caller is not None and self.caller.exten:
             return wire.Dialled(self.caller.exten, self.caller.context or None)
         for ring in self.call.rings:
-            if self.caller is not None and is_originated(self.call) and self.counts_as_dialled(ring):
+            # The PBX dialled the caller himself, also through a Local channel.
+            if self.caller is not None and self.caller.is_dialled and self.counts_as_dialled(ring):
                 party = self.party(ring.to)
                 return wire.Dialled(party.number if party else None, None)
         return wire.Dialled(None, None)

@@ -2,7 +2,10 @@
 
 import pytest
 
+from schemas.call_settings import CallSettings
 from tests.projections.calls.story.scenes import attended, blind, numbers, talks
+from tests.support.calls import CallTable
+from tests.support.folding import own
 from tests.support.scene import DOWN, RINGING, UP, Scene, uid
 
 
@@ -70,6 +73,16 @@ def test_attended_transfer_before_its_bridge_events() -> None:
     assert numbers(call) == [("attended", "100", "101", ["102"], "102", "answered")]
 
 
+def test_a_transfer_from_a_trunk_to_it() -> None:
+    """The transferer and the phone that rings for it are two numbers of one provider."""
+    scene = Scene().new(1, "PJSIP/100-00000001", "100", exten="5551111")
+    scene.ring(1, 2, "PJSIP/trunk-00000002", "5551111", linked=1).answer(1, 2, "b").wait(3)
+    blind(scene, by=2, transferee=1, to="5552222").leave(2, "b").hangup(2).leave(1, "b").run(1, "Dial", exten="5552222")
+    scene.ring(1, 3, "PJSIP/trunk-00000003", "5552222", linked=1).answer(1, 3, "b2").wait(2).part(1, 3, bridge="b2")
+    table = CallTable().take(own(CallSettings(trunks=("PJSIP/trunk",)), scene.now), scene.events)
+    assert [(t.to[0].number, t.outcome) for t in table.call().transfers] == [("5552222", "answered")]
+
+
 def test_attended_transfer_to_a_caller_has_no_extension() -> None:
     """101 talks with a caller, answers another one, and connects both: he has dialled no extension."""
     scene = Scene().new(1, "SIP/trunk-00000001", "5550101", exten="101")
@@ -81,7 +94,16 @@ def test_attended_transfer_to_a_caller_has_no_extension() -> None:
     bridges = {"OrigBridgeUniqueid": "b2", "SecondBridgeUniqueid": "b1"}
     scene.emit("AttendedTransfer", Result="Success", **legs, **both, **bridges, DestType="Bridge")
     scene.link(1, 3).enter(3, "b1", swap=2).leave(4, "b2").hangup(2, 4).wait(4)
-    (transfer,) = scene.request(3).leave(3, "b1").leave(1, "b1").hangup(3, 1).call().transfers
+    call = scene.request(3).leave(3, "b1").leave(1, "b1").hangup(3, 1).call()
+    (transfer,) = call.transfers
+    assert [(p.number, p.role) for p in call.parties if p.endpoint == "SIP/trunk"] == [
+        ("5550101", "caller"),
+        ("5550303", "callee"),
+    ]
+    assert (call.hangup and call.hangup.by, call.hangup and call.hangup.party and call.hangup.party.number) == (
+        "callee",
+        "5550303",
+    )
     assert (transfer.transferee and transfer.transferee.number, transfer.to[0].number) == ("5550303", "5550101")
     assert (transfer.kind, transfer.number, transfer.outcome) == ("attended", None, "answered")
 
