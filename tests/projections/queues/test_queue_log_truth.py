@@ -144,3 +144,11 @@ def test_pauses_and_logins_that_overlap() -> None:
     assert [p.text for p in sessions.pauses] == ["lunch", "", ""]
     assert sessions.login_seconds("7", 340) == 40 + 10 + 10
     assert [login.text for login in sessions.logged_in("7")] == ["200@ctx"]
+
+
+def test_a_second_end_of_a_talk_is_kept() -> None:
+    """Two threads of Asterisk may each log an end of one talk."""
+    lines = "100|1.1|q|Ann|CONNECT|0|1.2|0\n109|1.1|q|Ann|COMPLETECALLER|0|9|1\n110|1.1|q|Ann|BLINDTRANSFER|2|c|0|10|1"
+    log = read_queue_log(lines)
+    assert [(p.ended_by, p.talk_seconds, p.second_end) for p in log.passages] == [("caller", 9, ("transfer", 10))]
+    assert (log.agents["Ann"].completed, log.agents["Ann"].talk_seconds) == (1, 9)

@@ -42,6 +42,7 @@ def follow_queue(pbx: Pbx, call: OpenCall, leg: Leg, e: CelEvent) -> None:
     is_in_queue = e.application == "Queue" and passage.left_at is None
     if passage.left_at is not None and (e.exten != passage.exten or e.application not in {"", "Queue"}):
         finish_passage(passage, "unknown", passage.left_at)
+        pbx.touch(call, e.at)
     elif is_in_queue and e.app_data != passage.arguments and queue_of(e) and passage.arguments:
         left = time_over(passage)
         is_over = left is not None and left <= e.at

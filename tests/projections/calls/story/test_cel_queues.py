@@ -46,7 +46,8 @@ def test_a_caller_who_stays_left_for_unknown_reasons() -> None:
 def test_a_caller_elsewhere_in_the_dialplan_left() -> None:
     """He left by a key, or AMI's Redirect took him; then he hung up."""
     by_key = queued(4).end(2).emit("APP_END", 1, exten="1").run(1, "", "").end(1, by=1)
-    by_redirect = queued(4).end(2).emit("APP_END", 1).run(1, "MusicOnHold", "").emit("STREAM_BEGIN", 1).end(1, by=1)
+    by_redirect = queued(4).end(2).emit("APP_END", 1).run(1, "MusicOnHold", "").emit("STREAM_BEGIN", 1)
+    by_redirect.run(1, "", "").end(1, by=1)
     for scene in (by_key, by_redirect):
         call = scene.call()
         assert [(p.outcome, p.wait_seconds) for p in call.queues] == [("unknown", 5)]
