@@ -14,7 +14,7 @@ from services.replay import instants
 from services.replay.as_of import AsOfModel, AsOfReader, TooFarError
 from services.replay.instants import Instant, InvalidInstantError
 from tests.support import two_pbx_log
-from tests.support.database import READ_MODELS, cloned
+from tests.support.database import cloned, name_of
 from tests.support.folding import FoldSpec
 from tests.support.two_pbx_log import SPOOLED, Event, Truth
 
@@ -37,10 +37,8 @@ class Log:
 
 
 @pytest.fixture(scope="module")
-async def log(postgresql_url: str) -> AsyncIterator[Log]:
-    async with cloned(postgresql_url, READ_MODELS) as url:
-        await two_pbx_log.append(url)
-        await two_pbx_log.project(url)
+async def log(postgresql_url: str, two_pbx_url: str) -> AsyncIterator[Log]:
+    async with cloned(postgresql_url, name_of(two_pbx_url)) as url:
         connection = await connect(url, search_path="model, ledger")
         yield Log(connection, await two_pbx_log.events_of(url))
         await connection.close()
