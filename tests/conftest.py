@@ -1,13 +1,11 @@
 """Fixtures of every room: PostgreSQL, limits that a busy machine does not reach, cheap passwords."""
 
-import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
-import uvloop
 from argon2 import PasswordHasher
 from hypothesis import HealthCheck, settings
 
@@ -57,11 +55,6 @@ CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 COLLECTION_THRESHOLDS = (50_000, 10, 10)
 """The recordings and the events of tests are many objects without cycles. Python's own thresholds collect 70 times as
 often, an eighth of the processor time of the API's tests."""
-
-
-def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Run tests in the event loop of the product."""
-    return {"uvloop": uvloop.new_event_loop}
 
 
 def pytest_collection_finish() -> None:
