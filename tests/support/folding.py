@@ -72,6 +72,8 @@ class FoldSpec:
         return {key[1:]: row for key, row in rows.items() if key[0] == pbx}
 
     def _fold(self, model: ReadModel, events: list[DecodedEvent]) -> None:
+        if not events and model.machine is None:
+            return
         rows = self.rows[model.name]
         fold = self._fold_of(model)
         for event in events:

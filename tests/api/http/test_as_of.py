@@ -33,7 +33,7 @@ from services.replay.as_of import AsOfReader, BrokenModelError
 from tests.contract import operations
 from tests.support import two_pbx_log
 from tests.support.api_client import Client, Serve, serve_as_admin, serving
-from tests.support.database import READ_MODELS, cloned, name_of
+from tests.support.database import cloned, name_of
 from tests.support.jade_views import LISTS, TICKING, views_of
 from tests.support.ledger import Ledger, open_ledger
 
@@ -61,12 +61,12 @@ class Both:
 
 
 @pytest.fixture(scope="module")
-async def both(postgresql_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Both]:
+async def both(
+    postgresql_url: str, two_pbx_url: str, two_pbx_log_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Both]:
     async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(cloned(postgresql_url, READ_MODELS))
-        await two_pbx_log.append(url)
-        present_url = await stack.enter_async_context(cloned(postgresql_url, name_of(url)))
-        await two_pbx_log.project(url)
+        url = await stack.enter_async_context(cloned(postgresql_url, name_of(two_pbx_url)))
+        present_url = await stack.enter_async_context(cloned(postgresql_url, name_of(two_pbx_log_url)))
         events = await two_pbx_log.events_of(url)
         past, present = await open_ledger(url), await open_ledger(present_url, (USERS, TOKENS))
         rest = Projector(present.connection, [model for model in ALL if model.name not in {USERS.name, TOKENS.name}])

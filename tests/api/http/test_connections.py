@@ -82,8 +82,7 @@ class Server(GuardedSite):
 
     @property
     def port(self) -> int:
-        assert isinstance(self._server, asyncio.Server)
-        port: int = self._server.sockets[0].getsockname()[1]
+        port: int = self._runner.addresses[0][1]
         return port
 
     async def connect(self, address: str = "127.0.0.1") -> Peer:

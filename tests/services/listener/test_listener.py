@@ -340,9 +340,9 @@ async def test_reading_is_slower_with_a_large_backlog(
         loop = asyncio.get_running_loop()
         call_later = loop.call_later
 
-        def record_delay(delay: float, *call: Any) -> asyncio.TimerHandle:
+        def record_delay(delay: float, *call: Any, **context: Any) -> asyncio.TimerHandle:
             turns.append(delay)
-            return call_later(delay, *call)
+            return call_later(delay, *call, **context)
 
         monkeypatch.setattr(loop, "call_later", record_delay)
         wire = block("Event: VarSet", "Variable: x", f"Value: {'x' * 1000}")

@@ -13,8 +13,7 @@ from projections.endpoints.device_states import DEVICE_STATES
 from projections.queues.queues import QUEUES
 from services.database.connection import connect, snapshot
 from services.projector.rebuild.rebuild import RebuildError, models_named, rebuild
-from tests.captures import wire
-from tests.support.ledger import ingest_wire
+from tests.support.database import cloned, name_of
 from tests.support.model_rows import rows
 from tests.support.rebuilding import (
     EVENTS,
@@ -33,12 +32,24 @@ TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'rebuild'::regnamesp
 
 
 @pytest.fixture
-async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection to a log that has a recording, and no read model yet."""
-    await ingest_wire(url, wire("rich22"), 65536)
-    connected = await connect(url, search_path="model, ledger")
+async def log_url(postgresql_url: str, rich22_url: str) -> AsyncIterator[str]:
+    """A database whose log has a recording, without a read model."""
+    async with cloned(postgresql_url, name_of(rich22_url)) as url:
+        yield url
+
+
+@pytest.fixture
+async def log_connection(log_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connected = await connect(log_url, search_path="model, ledger")
     yield connected
     await connected.close()
+
+
+@pytest.fixture
+async def url(postgresql_url: str, rebuilt_url: str) -> AsyncIterator[str]:
+    """A database whose log has a recording, with all its read models."""
+    async with cloned(postgresql_url, name_of(rebuilt_url)) as url:
+        yield url
 
 
 @pytest.fixture
@@ -54,7 +65,8 @@ WHERE locktype = 'advisory' AND datname = current_database()
 """
 
 
-async def test_the_command_rebuilds_without_a_projector(url: str, connection: asyncpg.Connection) -> None:
+async def test_the_command_rebuilds_without_a_projector(log_url: str, log_connection: asyncpg.Connection) -> None:
+    url, connection = log_url, log_connection
     first = await rebuild(url, ALL, None, asyncio.Event())
     assert (first.code, first.failed) == (0, [])
     assert first.done[0].startswith(f"rebuilt all {len(ALL)} read models: served from position {EVENTS} on (")
@@ -70,7 +82,8 @@ async def test_the_command_rebuilds_without_a_projector(url: str, connection: as
     assert await connection.fetchval(LOCKS) == 0
 
 
-async def test_the_running_projector_does_the_rebuild(url: str, connection: asyncpg.Connection) -> None:
+async def test_the_running_projector_does_the_rebuild(log_url: str, log_connection: asyncpg.Connection) -> None:
+    url, connection = log_url, log_connection
     async with running_projector(url, connection):
         once = await rows(connection)
         await connection.execute("DELETE FROM device_states")
@@ -119,7 +132,6 @@ async def test_an_interrupted_command_leaves_the_rebuild_running(
 async def test_the_next_command_resumes_the_rebuild(
     url: str, connection: asyncpg.Connection, watcher: asyncpg.Connection
 ) -> None:
-    await rebuild(url, ALL, None, asyncio.Event())
     async with snapshot(watcher):
         process = await start_command(url, "rebuild", "channels")
         await wait_for(connection, BUILT, EVENTS)
@@ -147,7 +159,6 @@ async def test_two_commands_share_one_rebuild(
 
 
 async def test_a_stopped_model_is_rebuilt_to_a_position(url: str, connection: asyncpg.Connection) -> None:
-    await rebuild(url, ALL, None, asyncio.Event())
     await connection.execute(
         "UPDATE checkpoint SET position = 20000, error = 'position 20001' WHERE model = 'channels'"
     )
@@ -160,7 +171,8 @@ async def test_a_stopped_model_is_rebuilt_to_a_position(url: str, connection: as
     assert (code, out.splitlines()[-1].rpartition(": ")[2]) == (0, "nothing differs")
 
 
-async def test_a_missing_model_is_built_to_a_position(url: str, connection: asyncpg.Connection) -> None:
+async def test_a_missing_model_is_built_to_a_position(log_url: str, log_connection: asyncpg.Connection) -> None:
+    url, connection = log_url, log_connection
     outcome = await rebuild(url, [CHANNELS], 12345, asyncio.Event())
     assert outcome.done[0].startswith("rebuilt channels: served from position 12345 on (")
     assert await connection.fetchval("SELECT position FROM checkpoint WHERE model = 'channels'") == 12345
@@ -182,7 +194,6 @@ async def test_a_missing_model_is_built_to_a_position(url: str, connection: asyn
 async def test_a_bad_request_is_refused_without_changes(
     url: str, connection: asyncpg.Connection, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
-    await rebuild(url, [CHANNELS], None, asyncio.Event())
     before = await connection.fetch("SELECT * FROM checkpoint ORDER BY model"), await rows(connection)
     requests = await connection.fetchval("SELECT count(*) FROM ledger.rebuild")
     got, out, err = await run_command(url, "rebuild", *arguments)

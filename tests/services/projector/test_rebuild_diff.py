@@ -25,8 +25,7 @@ from services.projector.rebuild.diff import Comparison, differences
 from services.projector.rebuild.rebuild import RebuildError, rebuild
 from services.projector.rebuild.report import lines, table
 from services.projector.table import Table
-from tests.captures import wire
-from tests.support.ledger import ingest_wire
+from tests.support.database import SCHEMA, cloned, name_of
 from tests.support.note_model import NoteWriter
 from tests.support.rebuilding import EVENTS, FOLDED, run_command, running_projector, start_command, wait_for
 
@@ -35,13 +34,10 @@ FOLDING = "SELECT count(*) > $1 FROM pg_class WHERE relpersistence = 't' AND rel
 
 
 @pytest.fixture
-async def connection(url: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection to a log that has a recording, and all its read models."""
-    await ingest_wire(url, wire("rich22"), 65536)
-    await rebuild(url, ALL, None, asyncio.Event())
-    connected = await connect(url, search_path="model, ledger")
-    yield connected
-    await connected.close()
+async def url(postgresql_url: str, rebuilt_url: str) -> AsyncIterator[str]:
+    """A database whose log has a recording, with all its read models."""
+    async with cloned(postgresql_url, name_of(rebuilt_url)) as url:
+        yield url
 
 
 def rendered(comparisons: list[Comparison]) -> str:
@@ -230,6 +226,7 @@ async def test_hashes_are_cut_in_the_output(url: str, connection: asyncpg.Connec
     assert not {"secret", "other", "89abcdef"} & set(output.replace("$", " ").split())
 
 
-async def test_a_model_without_a_table_is_refused(url: str) -> None:
-    with pytest.raises(RebuildError, match="nothing to compare: channels has no table yet"):
-        await differences(url, [CHANNELS])
+async def test_a_model_without_a_table_is_refused(postgresql_url: str) -> None:
+    async with cloned(postgresql_url, SCHEMA) as url:
+        with pytest.raises(RebuildError, match="nothing to compare: channels has no table yet"):
+            await differences(url, [CHANNELS])

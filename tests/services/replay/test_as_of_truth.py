@@ -21,7 +21,7 @@ from services.replay.as_of import AsOfReader
 from tests.captures import cli
 from tests.support import cli_text, two_pbx_log
 from tests.support.cli_truth import ANSWER_SECONDS, expected_text, print_rows
-from tests.support.database import READ_MODELS, cloned
+from tests.support.database import cloned, name_of
 from tests.support.folding import FoldSpec
 from tests.support.two_pbx_log import LATER
 
@@ -45,10 +45,8 @@ class Past:
 
 
 @pytest.fixture(scope="module")
-async def past(postgresql_url: str) -> AsyncIterator[Past]:
-    async with cloned(postgresql_url, READ_MODELS) as url:
-        await two_pbx_log.append(url)
-        await two_pbx_log.project(url)
+async def past(postgresql_url: str, two_pbx_url: str) -> AsyncIterator[Past]:
+    async with cloned(postgresql_url, name_of(two_pbx_url)) as url:
         connection = await connect(url)
         yield Past(connection, await two_pbx_log.events_of(url))
         await connection.close()

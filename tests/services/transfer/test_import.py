@@ -30,6 +30,7 @@ from services.transfer.export_ledger import ExportError, export_ledger
 from services.transfer.import_ledger import ImportRefusedError, check_files
 from services.transfer.ledger_file import LedgerFileError, manifest_path
 from tests.captures import wire
+from tests.support.database import cloned, name_of
 from tests.support.ledger import ingest_wire
 from tests.support.log_clock import set_clock
 from tests.support.polling import eventually
@@ -94,9 +95,16 @@ async def another(url: str, name: str) -> AsyncIterator[str]:
     await connection.close()
 
 
-async def test_an_import_restores_tables_and_chain(url: str, empty_url: str, tmp_path: Path) -> None:
-    for capture in ("rich22", "rich16"):
-        await ingest_wire(url, wire(capture), 65536)
+@pytest.fixture
+async def recorded_url(postgresql_url: str, rich22_url: str) -> AsyncIterator[str]:
+    """A database whose log has a recording."""
+    async with cloned(postgresql_url, name_of(rich22_url)) as url:
+        yield url
+
+
+async def test_an_import_restores_tables_and_chain(recorded_url: str, empty_url: str, tmp_path: Path) -> None:
+    url = recorded_url
+    await ingest_wire(url, wire("rich16"), 65536)
     file, anchor = tmp_path / "all.jsonl.zst", tmp_path / "anchor"
     await verify_with_anchors(url, anchor, tmp_path)
     manifest = await export_ledger(url, file)
@@ -467,10 +475,10 @@ CREATE TRIGGER stops BEFORE INSERT ON ledger.batch FOR EACH ROW EXECUTE FUNCTION
 GONE = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE application_name = 'ringledger import'"
 
 
-async def test_killed_in_the_middle_and_run_again(url: str, tmp_path: Path) -> None:
-    await ingest_wire(url, wire("rich22"), 4096)
-    file = tmp_path / "all.zst"
+async def test_killed_in_the_middle_and_run_again(recorded_url: str, tmp_path: Path) -> None:
+    url, file = recorded_url, tmp_path / "all.zst"
     await export_ledger(url, file)
+    expected, models = await contents(url), await fold_log(url, ALL)
     for pbx in ("", "pbx"):  # in the same chain, and as another log's events
         if pbx:
             await export_ledger(url, file, pbx)
@@ -490,11 +498,11 @@ async def test_killed_in_the_middle_and_run_again(url: str, tmp_path: Path) -> N
             assert (await walk_chain(target)).events >= at
             await import_files(target, file)
             await watching.close()
-            got, expected = await contents(target), await contents(url)
+            got = await contents(target)
             if not pbx:
                 assert got == expected
             assert [row[:5] + row[6:] for row in got["event"]] == [row[:5] + row[6:] for row in expected["event"]]
-            assert await fold_log(target, ALL) == await fold_log(url, ALL)
+            assert await fold_log(target, ALL) == models
             assert (await walk_chain(target)).events == 38565
 
 
