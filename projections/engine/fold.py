@@ -99,7 +99,7 @@ class Fold:
             self._rows.put(key_of(row), row)
 
     def run(self, most: int | None = None) -> bool:
-        """Fold the planned events in order, at most so many; return whether more are left."""
+        """Fold the planned events in order, at most ``most`` of them; return whether others are left."""
         if self.error is not None:
             return False
         plan = self._plan if most is None else self._plan[:most]

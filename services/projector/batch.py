@@ -126,7 +126,7 @@ class BatchWriter:
             await self._connection.execute(table.delete, *table.key_arrays(deleted))
         rows = [fold.rows[key] for key in fold.dirty if key in fold.rows]
         if rows:
-            await self._connection.execute(table.upsert, *table.arrays(rows))
+            await self._connection.execute(table.upsert_json, table.json(rows))
         changed = [(fold.before[key], fold.rows.get(key)) for key in fold.dirty] if table.derived else []
         for one, derived in zip(table.derived, cursor.model.derived, strict=True):
             change = changes_of(
@@ -140,7 +140,7 @@ class BatchWriter:
             if deleted:
                 await self._connection.execute(one.delete, *one.key_arrays(deleted))
             if rows:
-                await self._connection.execute(one.upsert, *one.arrays(rows))
+                await self._connection.execute(one.upsert_json, one.json(rows))
 
     async def record_rejected(self, cursor: ModelCursor, rejected: list[tuple[int, str, str]]) -> None:
         """Record the events that the fold rejected."""
