@@ -5,21 +5,11 @@ from datetime import datetime
 from projections.calls.story.call import OpenCall
 from projections.calls.story.endings import end_call, lose_call, set_of_calls
 from projections.calls.story.log_late import late_call, log_offers_of, log_passages_of, write_log
+from projections.calls.story.log_match import COMPLETIONS, EXITS, before, is_near, is_talk, passage_since
 from projections.calls.story.log_passage import LogPassage
 from projections.calls.story.log_story import is_over, write_story
 from projections.calls.story.pbx import Pbx
-from projections.calls.story.queue_log import (
-    COMPLETIONS,
-    EXITS,
-    LINES,
-    START,
-    before,
-    is_near,
-    is_talk,
-    passage_since,
-    settle,
-    take_line,
-)
+from projections.calls.story.queue_log import LINES, START, settle, take_line
 from projections.calls.story.reopen import gaps_of
 from projections.calls.story.row import Ended
 from projections.calls.story.spaces import Facts, Spaces, add_facts, richer_story

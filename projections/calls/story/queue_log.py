@@ -9,27 +9,21 @@ from datetime import datetime, timedelta
 
 from projections.calls.story.call import OpenCall
 from projections.calls.story.items import Offer
-from projections.calls.story.log_passage import NEAR, LogPassage
+from projections.calls.story.log_match import (
+    COMPLETIONS,
+    EXITS,
+    RINGS,
+    before,
+    is_near,
+    open_passage,
+    seconds,
+    whole_seconds,
+)
+from projections.calls.story.log_passage import LogPassage
 from projections.engine.durations import MAX_SECONDS
 from schemas.call_settings import REFUSED
 from schemas.queue_log import QueueLogLine
 
-EXITS = {
-    "ABANDON": "abandoned",
-    "EXITWITHTIMEOUT": "timeout",
-    "EXITEMPTY": "left_empty",
-    "WITHDRAW": "withdrawn",
-    "EXITWITHKEY": "exit_key",
-}
-COMPLETIONS = {
-    "COMPLETECALLER": "caller",
-    "COMPLETEAGENT": "agent",
-    "TRANSFER": "transfer",
-    "BLINDTRANSFER": "transfer",
-    "ATTENDEDTRANSFER": "transfer",
-}
-"""The line's event, and what ended the agent's talk."""
-RINGS = {"RINGNOANSWER": "ring_no_answer", "RINGCANCELED": "cancelled"}
 START = "QUEUESTART"
 """Asterisk has started: no call of before is up."""
 LINES = frozenset({"ENTERQUEUE", "CONNECT", "WRAPUPSTART", *EXITS, *COMPLETIONS, *RINGS})
@@ -54,16 +48,6 @@ def take_line(call: OpenCall, e: QueueLogLine, words: Mapping[str, str]) -> bool
     return e.event in words and apply_word(call, e, words[e.event])
 
 
-def seconds(number: int | None) -> int:
-    """Return a number of seconds that a line has, 0 where it has none or an impossible one."""
-    return number if number is not None and 0 <= number <= MAX_SECONDS else 0
-
-
-def whole_seconds(start: datetime, end: datetime) -> float:
-    """Return the seconds between two times as Asterisk counts them, without a rest."""
-    return float(max(0, int(end.timestamp()) - int(start.timestamp())))
-
-
 def enter(call: OpenCall, e: QueueLogLine) -> bool:
     """Begin a passage. One whose later lines were read before gets its beginning."""
     passage = next((p for p in call.log_passages if not p.has_entry and is_near(p, e, e.at)), None)
@@ -80,12 +64,6 @@ def enter(call: OpenCall, e: QueueLogLine) -> bool:
     return True
 
 
-def is_near(passage: LogPassage, e: QueueLogLine, entered_at: datetime) -> bool:
-    """Return whether a passage is that of a caller who entered the line's queue at this time, within seconds."""
-    is_same = (passage.queue, passage.call_id) == (e.queue, e.call_id)
-    return is_same and abs(passage.entered_at - entered_at) <= NEAR
-
-
 def settle(passage: LogPassage, at: datetime) -> None:
     """End a passage of whose end the file has no line."""
     if passage.outcome:
@@ -93,61 +71,6 @@ def settle(passage: LogPassage, at: datetime) -> None:
     else:
         passage.outcome, passage.left_at = "unknown", at
         passage.wait = whole_seconds(passage.entered_at, at)
-
-
-def open_passage(call: OpenCall, e: QueueLogLine, entered_at: datetime, *, is_answered: bool) -> LogPassage | None:
-    """Return the passage that a line continues, a new one if need be, None where the line is about one that ended."""
-    for passage in reversed(call.log_passages):
-        is_same = (passage.queue, passage.call_id) == (e.queue, e.call_id) and passage.entered_at <= e.at
-        if is_same and passage.is_open() and (is_answered or passage.answered_at is None):
-            return passage
-    if any(is_near(passage, e, entered_at) and not passage.is_open() for passage in call.log_passages):
-        return None
-    other = passage_since(call, e, entered_at)
-    if other is not None:
-        if not other.is_open():
-            return None
-        other.call_id = e.call_id
-        other.ring_no_answers += sum(is_missed(offer, e, other) for offer in call.log_offers)
-        return other
-    new = LogPassage(e.queue, e.call_id, entered_at)
-    return new if call.add("passages", call.log_passages, new) else None
-
-
-def passage_since(call: OpenCall, e: QueueLogLine, entered_at: datetime) -> LogPassage | None:
-    """Return the passage under another call id that a line continues: its caller entered at this time, or nearly so.
-
-    A waiting caller has another id after an attended transfer into the queue. A caller who talks has one after a
-    masquerade, and where his channel takes the place of a Local half (handle_masquerade and
-    handle_local_optimization_end of app_queue.c). Two threads may each log an end of one talk.
-    """
-    near = [
-        passage
-        for passage in call.log_passages
-        if passage.queue == e.queue
-        and passage.call_id != e.call_id
-        and abs(passage.entered_at - entered_at) <= NEAR
-        and (not passage.outcome or is_talk(passage, e))
-    ]
-    return min(near, key=lambda one: (not is_talk(one, e), abs(one.entered_at - entered_at)), default=None)
-
-
-def is_talk(passage: LogPassage, e: QueueLogLine) -> bool:
-    """Return whether a line ends the talk of this passage: its agent answered as long ago as the line counts."""
-    if e.event not in COMPLETIONS or passage.answered_at is None or passage.member != e.agent:
-        return False
-    return abs(passage.answered_at - before(e, e.number("talk"))) <= NEAR
-
-
-def is_missed(offer: Offer, e: QueueLogLine, passage: LogPassage) -> bool:
-    """Return whether an agent did not answer a ring of this passage under the line's call id."""
-    is_of_line = (offer.queue, offer.call_id, offer.outcome) == (e.queue, e.call_id, RINGS["RINGNOANSWER"])
-    return is_of_line and offer.ended_at is not None and offer.ended_at >= passage.entered_at
-
-
-def before(e: QueueLogLine, *numbers: int | None) -> datetime:
-    """Return the time that is as many seconds before a line as these numbers together."""
-    return e.at - timedelta(seconds=sum(seconds(number) for number in numbers))
 
 
 def connect(call: OpenCall, e: QueueLogLine) -> bool:
