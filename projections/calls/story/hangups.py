@@ -13,9 +13,12 @@ def hangup_of(call: OpenCall, caller: Leg | None) -> tuple[datetime | None, str 
     """Return (when, by, unique id of who hung up, leg whose cause counts).
 
     After a conversation it is who of its persons first requested the hangup; before one only the caller can.
+    A person who transferred the call last has left it, and has not ended it.
     """
     last = max((talk.ended_at for talk in call.talks if talk.ended_at is not None), default=None)
-    persons = [leg for leg in call.legs.values() if leg.kind == PERSON and leg.ended_at is not None]
+    gone = set() if last is None else {t.by for t in call.transfers if t.at >= last - AT_ONCE}
+    legs = [leg for leg in call.legs.values() if leg.unique_id not in gone]
+    persons = [leg for leg in legs if leg.kind == PERSON and leg.ended_at is not None]
     if last is None:
         persons = [caller] if caller is not None else []
     else:

@@ -93,3 +93,18 @@ def test_a_consultation_rings_for_the_transferer(*, is_late: bool) -> None:
     (transfer,) = call.transfers
     assert (transfer.kind, transfer.number, [p.number for p in transfer.to]) == ("blonde", "102", ["102"])
     assert transfer.outcome == "no_answer"
+
+
+def test_a_blonde_transferer_has_not_ended_the_call() -> None:
+    """Asterisk calls the transferer back when 102 does not answer, and writes his HANGUP no earlier."""
+    scene = CelScene().talk(2)
+    for channel, half in ((3, 1), (4, 2)):
+        scene.start(channel, f"Local/102@internal-00000000;{half}", "101", exten="102", linked=1)
+    scene.run(4, "Dial", "PJSIP/102").enter(3, "c").start(5, "PJSIP/102-00000005", "102", linked=1)
+    scene.run(5, "AppDial", "(Outgoing Line)").leave(2, "b").enter(2, "c").wait(2)
+    scene.leave(2, "c").leave(3, "c").enter(3, "b")
+    facts = {"bridge1_id": "b", "bridge2_id": "c", "channel2_uniqueid": uid(2), "transferee_channel_uniqueid": uid(1)}
+    scene.emit("ATTENDEDTRANSFER", 2, facts).wait(8).end(4, status="NOANSWER").end(5, cause=0).leave(3, "b").end(3)
+    call = scene.leave(1, "b").end(2, by=2).end(1, status="ANSWER", by=1).call()
+    assert call.hangup is not None
+    assert (call.hangup.by, call.hangup.party and call.hangup.party.number) == ("caller", "100")

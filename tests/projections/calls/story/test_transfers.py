@@ -225,6 +225,17 @@ def test_a_transferee_hangs_up_after_the_timer() -> None:
     assert numbers(scene.part(2).call()) == [("blonde", "100", "101", ["102"], "102", "no_answer")]
 
 
+def test_a_waiting_transferer_has_not_ended_the_call() -> None:
+    """100 consulted for two seconds before he hung up; 101 waited for 102 and hung up later."""
+    scene = feature_code(Scene().talk(3)).wait(2)
+    scene.channels[3]["ChannelState"] = RINGING
+    scene.request(1).leave(1, "b2").leave(3, "b2").enter(3, "b")
+    attended(scene, 1, 1, **scene.shown(2, "Transferee"), **scene.shown(3, "TransferTarget"), DestType="Bridge")
+    scene.hangup(1).wait(5).request(2).leave(3, "b").leave(2, "b").hangup(2, 3, 4, 5)
+    assert (hangup := scene.call().hangup) is not None
+    assert (hangup.by, hangup.party and hangup.party.number) == ("callee", "101")
+
+
 def test_a_transferer_does_not_end_a_short_talk() -> None:
     """The transferer hung up a moment before the target did; the target ended the call."""
     scene = consultation(Scene().talk(3)).answer(3, 4, "b2").wait(2).request(3)
