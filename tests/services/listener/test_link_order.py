@@ -83,10 +83,17 @@ async def listen(url: str, spools: Spools, pbx: FakeAmi, *, is_away: bool = Fals
         running = asyncio.create_task(listener.run(stop))
         appending = asyncio.create_task(ingest.run())
         await eventually(lambda: pbx.logins > logins and pbx.clients)
-        pbx.send(block("Event: Newexten", f"Uniqueid: {pbx.logins}"))
-        await eventually(
-            lambda: not ingest.waiting and (ingest.spool_state.events if is_away else ingest.last_appended)
-        )
+        event = block("Event: Newexten", f"Uniqueid: {pbx.logins}")
+        pbx.send(event)
+
+        async def is_stored() -> bool:
+            stored = [row["raw"] for row in await EventLog(url).rows()]
+            if is_away:
+                stored = [file.read_bytes() for file in spools.folder.glob("*.spool*")]
+            return any(event in one for one in stored)
+
+        # Earlier listeners may have left other events in their spools.
+        await eventually(is_stored)
         if is_killed:
             ingest.put = drop  # the end of the link is not written
         stop.set()
