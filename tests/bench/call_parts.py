@@ -14,13 +14,14 @@ import msgspec
 
 from api.calls.cursor import Place
 from services.log.times import rfc3339_microseconds
-from tests.bench.http import PASSWORD, Client, free_port
+from tests.bench.http import PASSWORD, Client
 from tests.bench.report import Figure
 from tests.bench.shared import connected_to
 from tests.bench.stage import BrokenError, Stage, cpu, postgres
 from tests.support.call_tables import create_tables
 from tests.support.many_calls import filter_values, generate_calls
 from tests.support.many_passages import generate_passages, generate_rings
+from tests.support.ports import free_port
 
 TRIES = 3
 IDS = ("{old}.1", "{middle}.1", "{middle}.2", "{new}.2", "none", "{middle}.2?pbx=pbx1", "{middle}.2?pbx=none")

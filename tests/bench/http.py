@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-import socket
 import sys
 import time
 from pathlib import Path
@@ -12,11 +11,6 @@ from aiohttp import web
 
 PASSWORD = "a password for the bench"
 CHANNELS = "/v1/admin/core/channels"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 class Client:

@@ -14,11 +14,12 @@ import msgspec
 from projections import ALL
 from schemas.log import NewEvent
 from services.log.append import append_events
-from tests.bench.http import CHANNELS, PASSWORD, Client, free_port
+from tests.bench.http import CHANNELS, PASSWORD, Client
 from tests.bench.report import Figure
 from tests.bench.shared import connected, connected_to, received, recorded_events
 from tests.bench.stage import BrokenError, Stage, cpu
 from tests.captures import wire
+from tests.support.ports import free_port
 
 
 async def rebuild(stage: Stage, total: int, _: int) -> list[Figure]:

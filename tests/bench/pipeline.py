@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import asyncpg
 import msgspec
 
-from tests.bench.http import PASSWORD, free_port
+from tests.bench.http import PASSWORD
 from tests.bench.recording import sent_of
 from tests.bench.stage import BrokenError, Stage, cpu, line, machine_cpu, postgres, pss
+from tests.support.ports import free_port
 
 WAIT_SECONDS = 120
 SAMPLE_SECONDS = 0.5

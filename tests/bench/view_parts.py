@@ -9,12 +9,13 @@ from statistics import median
 import asyncpg
 
 from services.log.append import append_events
-from tests.bench.http import CHANNELS, PASSWORD, Client, free_port, gets_per_second
+from tests.bench.http import CHANNELS, PASSWORD, Client, gets_per_second
 from tests.bench.pipeline import Pipeline, Played, pipeline
 from tests.bench.recording import one_round, sent_of
 from tests.bench.report import Figure
 from tests.bench.shared import recorded_events
 from tests.bench.stage import BrokenError, Stage
+from tests.support.ports import free_port
 
 
 async def view(stage: Stage, _: int, __: int) -> list[Figure]:

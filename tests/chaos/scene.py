@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import tempfile
 import time
 from pathlib import Path
@@ -28,6 +27,7 @@ from tests.e2e.asterisk import Asterisk
 from tests.e2e.ledger import BASIC, MARKS, PASSWORD, Ledger
 from tests.support.fake_ami import FakeAmi
 from tests.support.polling import NotYetError, eventually, present
+from tests.support.ports import free_port
 from tests.support.up import Up, children_of, has_ended
 
 CHILDREN = frozenset({"command", "listen", "project", "serve"})
@@ -93,8 +93,7 @@ class Scene:
         self._folder = folder
         (folder / "wire").mkdir()
         self.tee = Tee(lambda: (asterisk.host, 5038), folder / "wire").open()
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            self.hostile.port = server.getsockname()[1]
+        self.hostile.port = free_port()
         hostile = f"hostile=ami://lab:secret@127.0.0.1:{self.hostile.port}"
         ami = f"pbx=ami://ringledger:ringledger-secret@127.0.0.1:{self.tee.port},{hostile}"
         self.clock = FakeClock(folder)

@@ -8,7 +8,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.support.polling import eventually
+from tests.support.ports import free_port
 
 NAME = "pbx.example.org"
 PACKAGES = ("nginx", "apache2-bin")
@@ -130,13 +130,6 @@ def apache(folder: Path, modules: Path, port: int, example: str) -> str:
         f"ServerRoot {folder}\nDefaultRuntimeDir {folder}\nPidFile {folder}/apache.pid\nErrorLog /dev/stderr\n"
         f"ServerName {NAME}\nListen 127.0.0.1:{port}\n{loaded}\n{user}{example}"
     )
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 def write_certificate(folder: Path) -> tuple[Path, Path]:

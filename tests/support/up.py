@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 import os
 import re
-import socket
 from pathlib import Path
 from typing import Self
 
 from tests.support.polling import eventually
+from tests.support.ports import free_port
 from tests.support.program import PROGRAM
 
 CHILDREN = ("command", "demo", "listen", "project", "serve")
@@ -22,8 +22,7 @@ class Up:
     """One run of `up`; what it printed is in ``out`` and ``err``."""
 
     def __init__(self, data: Path, cwd: Path, *arguments: str, **environ: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.http = f"127.0.0.1:{free.getsockname()[1]}"
+        self.http = f"127.0.0.1:{free_port()}"
         self.data, self.cwd, self.arguments = data, cwd, arguments
         rest = {name: value for name, value in os.environ.items() if not name.startswith("RINGLEDGER_")}
         self.environ = rest | {"RINGLEDGER_DATA": str(data), "RINGLEDGER_HTTP": self.http} | environ

@@ -30,6 +30,7 @@ from api.jade.dialect import jade
 from api.jade.envelope import failure
 from schemas.settings import Settings
 from tests.support.polling import eventually
+from tests.support.ports import free_port
 
 FILES = 1 << 20
 LONG = 600.0
@@ -318,9 +319,7 @@ def lower_file_limit() -> None:
 
 async def start_api(data: Path) -> tuple[asyncio.subprocess.Process, int]:
     """Start the API's process without PostgreSQL; return it and its port once it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environ = {name: value for name, value in os.environ.items() if not name.startswith("RINGLEDGER_")}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "api.process"),

@@ -16,12 +16,12 @@ from api.http.views.view import Query
 from api.process import serve as serve_until
 from services.replay.as_of import AsOfReader
 from tests.bench.http import Client as Connection
-from tests.bench.http import free_port
 from tests.support.api_client import PASSWORD, Client, Serve, admin_token
 from tests.support.channels_view import get_at, newchannel
 from tests.support.leaving import WAIT_SECONDS, disconnect, running_requests
 from tests.support.ledger import COMMANDER, Ledger
 from tests.support.polling import eventually
+from tests.support.ports import free_port
 from tests.support.users import USERS, own_events
 
 VIEW = "/v1/admin/core/channels"

@@ -24,6 +24,7 @@ from tests.support.api_client import PASSWORD, Client, Serve, basic, stop_thrott
 from tests.support.channels_view import get_at, newchannel
 from tests.support.debian import unpack
 from tests.support.ledger import Ledger
+from tests.support.ports import free_port
 from tests.support.queue_members import member_added
 from tests.support.users import MANAGED
 
@@ -100,7 +101,7 @@ async def run_site(serve: Serve, root: Path, kind: str, example: str) -> AsyncIt
     stop_throttle_clock(api)
     assert isinstance(api.server, TestServer)
     assert api.server.runner is not None
-    port = proxies.free_port()
+    port = free_port()
     port_site = GuardedSite(api.server.runner, api.app[CONNECTIONS], "127.0.0.1", port)
     await port_site.start()
     with tempfile.TemporaryDirectory(prefix="ringledger-proxy-") as folder:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.polling import eventually
+from tests.support.ports import free_port
 from tests.support.program import environment, run_program, start_program
-from tests.support.proxies import free_port, listens
+from tests.support.proxies import listens
 
 NOWHERE = "postgresql://x@127.0.0.1:1/none"
 

@@ -19,6 +19,7 @@ from services.cli.up_database import UpError
 from services.database.embedded import Embedded
 from services.database.migrate import migrate
 from tests.support.polling import eventually
+from tests.support.ports import free_port
 from tests.support.program import Run, environment, run_program
 from tests.support.up import CHILDREN, Up, children_of, has_ended
 
@@ -178,8 +179,7 @@ async def test_postgresql_is_restarted_during_its_start(
         return await migrate(connection)
 
     monkeypatch.setattr("services.cli.up_database.migrate", dying)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     monkeypatch.setenv("RINGLEDGER_HTTP", f"127.0.0.1:{port}")
     stop = asyncio.Event()
     running = asyncio.create_task(up(Settings(data=scene.place, http_port=port), None, 1.0, stop))
