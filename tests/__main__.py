@@ -1,7 +1,7 @@
 """Run the tests: ``python -m tests [--fast | --changed | PART]``.
 
-Without arguments everything runs at once. The tests without containers use both cores, each with a PostgreSQL of its
-own. The container tests mostly wait for Asterisk, so both versions run beside them.
+Without arguments everything runs at once. The tests without containers use both cores by three workers, each with a
+PostgreSQL of its own. The container tests mostly wait for Asterisk, so both versions run beside them.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ PYTEST = (sys.executable, "-m", "pytest")
 TIMEOUT_SECONDS = 1800
 """A guard against a hanging run: a test that takes longer fails, with the stacks of all threads."""
 
-NO_CONTAINERS = ("-m", "not container", "-n", "2", "--dist", "worksteal")
+NO_CONTAINERS = ("-m", "not container", "-n", "3", "--dist", "worksteal")
 CONTAINERS = (("-m", "container and not asterisk16"), ("-m", "asterisk16"))
 SHARED = ("tests/support/", "tests/conftest.py", "tests/captures/", "pyproject.toml", "schemas/")
 """A change here concerns every test."""

@@ -79,10 +79,10 @@ class Shapers(dict[type[Any], Shaper | None]):
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
-        self._names = names
+        self._names = tuple(names)
 
     def __missing__(self, shape: type[Any]) -> Shaper | None:
-        made = self[shape] = shaper_of(self._names, shape)
+        made = self[shape] = shaper_of(self._names, shape)  # type: ignore[arg-type]  # for mypy no class has a hash
         return made
 
 

@@ -84,5 +84,5 @@ class Needy(AmiEvent, frozen=True, kw_only=True):
 
 
 def test_a_shape_with_a_needed_header_is_msgspecs() -> None:
-    assert shaper_of(["Needed"], Needy) is None
-    assert shaper_of([], dict) is None
+    assert shaper_of(("Needed",), Needy) is None
+    assert shaper_of((), dict) is None
