@@ -10,13 +10,18 @@ from projections.calls.story.items import PERSON, Leg
 from schemas.call_settings import is_trunk
 
 
+def by_start(leg: Leg) -> tuple[datetime, tuple[int, int, str]]:
+    """Return the key that sorts channels by their start, at once by their age."""
+    return leg.started_at, by_age(leg.unique_id)
+
+
 def caller_of(call: OpenCall) -> Leg | None:
     """Return the first channel of a person that no person dialled; one that the PBX dialled only once it is up."""
     first = None
     for leg in call.legs.values():
         if not is_like_caller(leg):
             continue
-        if first is None or (leg.started_at, by_age(leg.unique_id)) < (first.started_at, by_age(first.unique_id)):
+        if first is None or by_start(leg) < by_start(first):
             first = leg
     return first
 
@@ -32,7 +37,7 @@ def is_like_caller(leg: Leg) -> bool:
 def persons_of(call: OpenCall) -> Iterator[tuple[str, datetime, datetime | None]]:
     """Yield each person's unique id, and since when until when he took part."""
     legs = [leg for leg in call.legs.values() if leg.kind == PERSON]
-    for leg in sorted(legs, key=lambda leg: (leg.started_at, by_age(leg.unique_id))):
+    for leg in sorted(legs, key=by_start):
         yield leg.unique_id, leg.started_at, leg.ended_at
     for unique_id, guest in call.guests.items():
         talks = [talk for talk in call.talks if unique_id in talk.persons]
@@ -45,13 +50,13 @@ def persons_of(call: OpenCall) -> Iterator[tuple[str, datetime, datetime | None]
 def first_person(call: OpenCall) -> Leg | None:
     """Return the first channel of a person."""
     legs = [leg for leg in call.legs.values() if leg.kind == PERSON]
-    return min(legs, key=lambda leg: (leg.started_at, by_age(leg.unique_id)), default=None)
+    return min(legs, key=by_start, default=None)
 
 
 def is_same_phone(call: OpenCall, one: str, other: str) -> bool:
     """Return whether two channels are of one endpoint: a transferer is called back on another channel.
 
-    A trunk is no phone: there the number has to be the same.
+    Many persons share a trunk, so their numbers must be equal too.
     """
     first, second = call.legs.get(one), call.legs.get(other)
     if one == other or first is None or second is None:

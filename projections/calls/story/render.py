@@ -6,14 +6,23 @@ from typing import Any
 
 from projections.calls.call_records import endpoint_of
 from projections.calls.story import items as working
-from projections.calls.story.call import OpenCall, by_wealth
+from projections.calls.story.call import OpenCall
 from projections.calls.story.hangups import hangup_of
 from projections.calls.story.ids import by_age
 from projections.calls.story.items import PERSON, Leg, Talk
 from projections.calls.story.legs import identity
 from projections.calls.story.log_overlap import all_passages
 from projections.calls.story.outcomes import outcome_of, role_of, state_of, transfer_outcome
-from projections.calls.story.people import caller_of, persons_of
+from projections.calls.story.people import by_start, caller_of, persons_of
+from projections.calls.story.summary import (
+    aliases_of,
+    ended_at,
+    is_originated,
+    seconds,
+    sources_of,
+    started_at,
+    talk_seconds,
+)
 from schemas import calls as wire
 from schemas.call_settings import is_trunk
 
@@ -60,7 +69,7 @@ class Renderer:
     def render(self) -> wire.Call:
         """Return the whole object."""
         call, caller = self.call, self.caller
-        legs = sorted(call.legs.values(), key=lambda leg: (leg.started_at, by_age(leg.unique_id)))
+        legs = sorted(call.legs.values(), key=by_start)
         started, ended = started_at(call), ended_at(call)
         is_over = ended is not None
         first = self.first_talk()
@@ -351,24 +360,6 @@ class Renderer:
         )
 
 
-def seconds(start: datetime, end: datetime | None) -> float | None:
-    """Return the seconds between two times, None while the second is open."""
-    return None if end is None else round((end - start).total_seconds(), 6)
-
-
-def talk_seconds(talks: Iterable[Talk]) -> float:
-    """Return the seconds in which there was one of these talks that have ended; two at once count once."""
-    total, until = timedelta(), None
-    for talk in sorted(talks, key=lambda talk: talk.started_at):
-        if talk.ended_at is None:
-            continue
-        start = talk.started_at if until is None else max(talk.started_at, until)
-        if talk.ended_at > start:
-            total += talk.ended_at - start
-        until = talk.ended_at if until is None else max(until, talk.ended_at)
-    return round(total.total_seconds(), 6)
-
-
 def leg_of(leg: Leg) -> wire.CallLeg:
     """Return a leg."""
     return wire.CallLeg(
@@ -383,38 +374,6 @@ def leg_of(leg: Leg) -> wire.CallLeg:
         cause_text=leg.cause_text or None,
         quality=wire.Quality(*leg.quality) if leg.quality else None,
     )
-
-
-def started_at(call: OpenCall) -> datetime:
-    """Return the start of the first leg."""
-    return min((leg.started_at for leg in call.legs.values()), default=call.updated_at)
-
-
-def ended_at(call: OpenCall) -> datetime | None:
-    """Return the end of the last leg, None while a leg lasts and where there is none."""
-    ends = [leg.ended_at for leg in call.legs.values()]
-    return None if None in ends else max((end for end in ends if end is not None), default=None)
-
-
-def is_originated(call: OpenCall) -> bool:
-    """Return whether the PBX itself dialled the first leg."""
-    first = min(call.legs.values(), key=lambda leg: (leg.started_at, by_age(leg.unique_id)), default=None)
-    return first is not None and first.is_originated
-
-
-def aliases_of(call: OpenCall) -> list[str]:
-    """Return the linked ids that became part of the call, the oldest first."""
-    return sorted((*call.aliases, *call.inherited), key=call.age_of)
-
-
-def sources_of(call: OpenCall) -> list[wire.Source]:
-    """Return the sources of the story, the richest first."""
-    return by_wealth((call.source, *call.others))  # type: ignore[return-value]
-
-
-def has_person(call: OpenCall) -> bool:
-    """Return whether a person takes part; a call without one is not served."""
-    return any(leg.kind == PERSON for leg in call.legs.values())
 
 
 def render(call: OpenCall) -> Any:

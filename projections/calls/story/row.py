@@ -14,13 +14,12 @@ from projections.calls.story.ids import by_age, is_unique_id
 from projections.calls.story.log_late import late_call, log_offers_of, log_passages_of, write_log
 from projections.calls.story.log_overlap import all_passages
 from projections.calls.story.outcomes import outcome_of, state_of
-from projections.calls.story.render import (
-    Renderer,
+from projections.calls.story.render import Renderer, render
+from projections.calls.story.summary import (
     aliases_of,
     ended_at,
     has_person,
     is_originated,
-    render,
     seconds,
     sources_of,
     started_at,
